@@ -1,0 +1,2 @@
+#![no_std]
+//! What the kernel side and the daemon share.
