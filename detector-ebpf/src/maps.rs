@@ -1,0 +1,65 @@
+//! Every map: who writes it, key bound, size, what happens when full, kernel memory.
+//!
+//! Sizes are defaults: the daemon may set others before loading.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+};
+use detector_common::{
+    counter,
+    event::{Exec, Process, connection::ListenKey, task::TaskSeen},
+    offsets::Offsets,
+};
+
+/// Where the running kernel keeps its members. Frozen by the daemon before loading.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets::NONE;
+
+/// Exec, fork, exit and thread-end records. 4 MiB hold 5,000 execs of average size with their
+/// forks and exits; the reader comes every 50 ms, so 100,000 execs a second fit. Full: the record
+/// is dropped and counted by kind.
+#[map]
+pub static PROCESS_RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// Connection records, apart so that a connection flood cannot push out execs. 1 MiB hold 8,192.
+/// Full: the record is dropped and counted.
+#[map]
+pub static NETWORK_RING: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Losses, one slot a [`counter::Counter`].
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
+
+/// Where an exec record is put together: 1.8 KB do not fit the 512-byte stack.
+#[map]
+pub static EXEC_SCRATCH: PerCpuArray<Exec> = PerCpuArray::with_max_entries(1, 0);
+
+/// Thread id → totals at the last pass. Least recently used goes first: a forgotten task is
+/// emitted once more than needed, never missed. 32,768 entries, 3 MB.
+#[map]
+pub static TASKS_SEEN: LruHashMap<u32, TaskSeen> = LruHashMap::with_max_entries(32_768, 0);
+
+/// Socket → who opened it. Only outbound sockets, gone when closed. Full: counted, the outcome of
+/// that connection stays unknown. 16,384 entries, 2 MB.
+#[map]
+pub static SOCKETS: HashMap<u64, OpenSocket> = HashMap::with_max_entries(16_384, 0);
+
+/// Listening port → inbound connections accepted. One entry a port that was ever connected to.
+/// Full: counted. 1,024 entries.
+#[map]
+pub static ACCEPTS: PerCpuHashMap<ListenKey, u64> = PerCpuHashMap::with_max_entries(1_024, 0);
+
+/// What is remembered of an outbound socket while it is open.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct OpenSocket {
+    /// Who called `connect`.
+    pub process: Process,
+    /// When, ns since boot.
+    pub attempt_ns: u64,
+    /// When the peer answered, 0 before.
+    pub established_ns: u64,
+    /// cgroup v2 id of the caller.
+    pub cgroup_id: u64,
+}

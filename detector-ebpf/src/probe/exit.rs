@@ -1,0 +1,63 @@
+//! `tp_btf/sched_process_exit(task)`: that a process ended; `tp_btf/sched_process_free(task)`:
+//! what each of its threads had used. See [`detector_common::event::exit`] for why two.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use detector_common::{
+    counter::Counter,
+    event::{Exit, ThreadEnd, kind},
+};
+
+use super::header;
+use crate::{emit, kernel::Task, maps::PROCESS_RING};
+
+#[btf_tracepoint(function = "sched_process_exit")]
+fn exit(ctx: BtfTracePointContext) -> i32 {
+    try_exit(&ctx);
+    0
+}
+
+/// Fires per thread. Two threads that end at once may both see no live thread: the daemon takes
+/// the second record for the same process as said already.
+#[inline(always)]
+fn try_exit(ctx: &BtfTracePointContext) {
+    let task = Task(ctx.arg::<*const u8>(0));
+    if task.live_threads() != 0 {
+        return;
+    }
+    emit::record(
+        &PROCESS_RING,
+        Exit {
+            header: header(kind::EXIT),
+            process: task.process(),
+            parent: task.parent(),
+            wait_status: task.wait_status(),
+            uid: task.uid(),
+            cgroup_id: task.cgroup_id(),
+            comm: task.comm(),
+        },
+        Counter::ExitDropped,
+    );
+}
+
+#[btf_tracepoint(function = "sched_process_free")]
+fn thread_end(ctx: BtfTracePointContext) -> i32 {
+    try_thread_end(&ctx);
+    0
+}
+
+#[inline(always)]
+fn try_thread_end(ctx: &BtfTracePointContext) {
+    let task = Task(ctx.arg::<*const u8>(0));
+    emit::record(
+        &PROCESS_RING,
+        ThreadEnd {
+            header: header(kind::THREAD_END),
+            start_boottime_ns: task.start_boottime_ns(),
+            tgid: task.tgid(),
+            pid: task.pid(),
+            cpu_ns: task.cpu_ns(),
+            run_delay_ns: task.run_delay_ns(),
+        },
+        Counter::ThreadEndDropped,
+    );
+}

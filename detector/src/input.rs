@@ -1,0 +1,239 @@
+//! What the engine is told: the one vocabulary of live sources, enrichment and replay.
+//!
+//! Rare facts come as the kernel wrote them ([`detector_common::event`]); an exec is decoded once
+//! into [`Exec`]. Time is inside every input (`CLOCK_BOOTTIME`, ns): the engine has no clock.
+//! Bytes an attacker chose (names, paths, arguments) stay bytes until they leave the program.
+
+use detector_common::event::{self, connection::ListenKey};
+
+/// A process: id and start (`CLOCK_BOOTTIME`, ns). A reused id has another start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessKey {
+    /// Process id.
+    pub tgid: u32,
+    /// Start of the thread-group leader, ns since boot.
+    pub start_ns: u64,
+}
+
+impl From<event::Process> for ProcessKey {
+    fn from(process: event::Process) -> Self {
+        ProcessKey {
+            tgid: process.tgid,
+            start_ns: process.start_boottime_ns,
+        }
+    }
+}
+
+/// An executable file: what it is, not what it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExecutableId {
+    /// Device as `stat(2)` gives it.
+    pub dev: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Change time, seconds since 1970.
+    pub ctime_sec: i64,
+    /// Change time, nanoseconds part.
+    pub ctime_nsec: u32,
+}
+
+/// The loaded file as the kernel saw it at exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Executable {
+    /// Identity.
+    pub id: ExecutableId,
+    /// Bytes.
+    pub size: u64,
+    /// `st_mode`.
+    pub mode: u32,
+    /// Links; 0: deleted or never named.
+    pub nlink: u32,
+    /// Owner of the file.
+    pub uid: u32,
+    /// `statfs` magic of the file system.
+    pub fs_magic: u64,
+    /// In the writable layer of an overlay.
+    pub overlay_upper: bool,
+}
+
+/// How an [`Exec`] came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// The kernel reported the exec as it happened.
+    Live,
+    /// Read from `/proc` for a process older than the daemon.
+    Snapshot,
+}
+
+/// A process and the image it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exec {
+    /// When, ns since boot. For a snapshot: the process's start.
+    pub at_ns: u64,
+    /// How it is known.
+    pub observed: Observed,
+    /// The process.
+    pub process: ProcessKey,
+    /// Its parent at that moment.
+    pub parent: ProcessKey,
+    /// Thread that called `execve`.
+    pub old_pid: u32,
+    /// The loaded file: for a script, the interpreter.
+    pub executable: Executable,
+    /// The file's own name in its folder; `memfd:…` for a memfd.
+    pub name: Box<[u8]>,
+    /// Path as passed to `execve` (a script's own path for a script). May be relative.
+    /// For a snapshot: the target of `/proc/PID/exe`.
+    pub filename: Box<[u8]>,
+    /// `filename` was cut.
+    pub filename_truncated: bool,
+    /// For a script: the interpreter's path; `filename` is then the script.
+    pub interpreter: Option<Box<[u8]>>,
+    /// argv, NUL-separated, as far as it was kept.
+    pub args: Box<[u8]>,
+    /// Bytes of the whole argv; more than `args.len()` when cut.
+    pub args_total_bytes: u32,
+    /// `comm` after the exec.
+    pub comm: [u8; 16],
+    /// Real user id.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Audit login uid.
+    pub loginuid: Option<u32>,
+    /// Audit session.
+    pub audit_session: Option<u32>,
+    /// Session leader's process id.
+    pub session: Option<u32>,
+    /// Process id in its own pid namespace.
+    pub namespace_pid: Option<u32>,
+    /// cgroup v2 id.
+    pub cgroup_id: Option<u64>,
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// Nice value.
+    pub nice: Option<i32>,
+}
+
+/// One pass over the host, once a second.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// When, ns since boot.
+    pub at_ns: u64,
+    /// The same moment, ns since 1970: the only wall clock the engine sees.
+    pub unix_ns: i64,
+    /// CPUs online.
+    pub cpus: u32,
+    /// Threads that ran since the last pass; on the first pass, all.
+    pub tasks: Vec<event::Task>,
+    /// Inbound connections accepted per listening port since the last pass.
+    pub accepts: Vec<Accepts>,
+    /// Host totals.
+    pub host: Host,
+    /// What was lost since the last pass, by name; only names with a loss.
+    pub losses: Vec<Loss>,
+}
+
+/// Inbound connections of one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepts {
+    /// The port.
+    pub key: ListenKey,
+    /// Connections since the last pass.
+    pub count: u64,
+}
+
+/// Host-wide counters; only grow. `None`: this kernel does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// CPU time the hypervisor gave to others, ns over all CPUs.
+    pub steal_ns: Option<u64>,
+    /// Time in which some task waited for a CPU (`/proc/pressure/cpu`, `some total`), ns.
+    pub pressure_ns: Option<u64>,
+}
+
+/// A declared loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Stable name of the counter.
+    pub class: &'static str,
+    /// How many since the last pass.
+    pub count: u64,
+}
+
+/// What enrichment found about a process. Every part may be missing: the process may be gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessFacts {
+    /// Which process.
+    pub process: ProcessKey,
+    /// Target of `/proc/PID/exe`, without ` (deleted)`.
+    pub executable_path: Option<Box<[u8]>>,
+    /// For a script: its absolute path.
+    pub script_path: Option<Box<[u8]>>,
+    /// Target of `/proc/PID/cwd`.
+    pub working_directory: Option<Box<[u8]>>,
+    /// cgroup path below the mount.
+    pub cgroup: Option<String>,
+    /// systemd unit the cgroup belongs to.
+    pub unit: Option<String>,
+    /// Container id the cgroup belongs to.
+    pub container_id: Option<String>,
+    /// Name of the real user.
+    pub user_name: Option<String>,
+}
+
+/// What enrichment found about a file (an executable, or a script by its own identity).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutableFacts {
+    /// Which executable the facts were asked for.
+    pub id: ExecutableId,
+    /// Where it lies, as seen from the host.
+    pub path: Option<Box<[u8]>>,
+    /// Which package it belongs to.
+    pub owner: Owner,
+    /// Its hash, or why there is none.
+    pub sha256: Sha256,
+    /// Last change of the content (`st_mtime`), ns since 1970.
+    pub modified_unix_ns: Option<i64>,
+}
+
+/// Package ownership of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Shipped by this package.
+    Package(String),
+    /// The package database is there and does not know the file.
+    Unowned,
+    /// Cannot be told, and why.
+    Unknown(&'static str),
+}
+
+/// Hash of a file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sha256 {
+    /// The digest.
+    Digest([u8; 32]),
+    /// Not hashed, and why (`gone`, `too_large`, `rate_limited`, `changed`, `unreadable`).
+    Missing(&'static str),
+}
+
+/// One fact for the engine, in the order in which it became known.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// A new process.
+    Fork(event::Fork),
+    /// A process runs an image.
+    Exec(&'a Exec),
+    /// A process ended. May come twice.
+    Exit(event::Exit),
+    /// A thread's final bill.
+    ThreadEnd(event::ThreadEnd),
+    /// A TCP change.
+    Connection(event::Connection),
+    /// The pass of one second.
+    Scan(&'a Scan),
+    /// Enrichment of a process, and when it arrived (ns since boot).
+    Process(u64, &'a ProcessFacts),
+    /// Enrichment of an executable, and when it arrived (ns since boot).
+    Executable(u64, &'a ExecutableFacts),
+}

@@ -1,0 +1,43 @@
+//! What the engine asks for: the one vocabulary between policy and the world.
+
+use crate::{
+    incident::{Finding, Incident},
+    input::{ExecutableId, ProcessKey},
+};
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Find out more; the answer comes back as an input.
+    Enrich(Enrich),
+    /// A signal below paging.
+    Finding(Finding),
+    /// An incident began, changed in a way a responder would act on, or ended.
+    Incident(Change, Box<Incident>),
+}
+
+/// What happened to an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// New.
+    Opened,
+    /// Severity, signals, victims or evidence changed.
+    Updated,
+    /// Over.
+    Resolved,
+}
+
+/// A request for enrichment, answered off the hot path or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrich {
+    /// The process through which to look (`/proc/PID/exe` reaches deleted files too).
+    pub process: ProcessKey,
+    /// Real user id, for the name.
+    pub uid: u32,
+    /// The executable whose owner and hash are wanted; `None`: only the process's own facts.
+    pub executable: Option<ExecutableId>,
+    /// Path as passed to `execve`, in case the process is gone or runs a script.
+    pub filename: Box<[u8]>,
+    /// Whether `filename` is a script.
+    pub script: bool,
+}
