@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use detector_common::{
     counter,
-    event::{Exec, Process, connection::ListenKey, task::TaskSeen},
+    event::{Process, connection::ListenKey, exec::ExecRecord, task::TaskSeen},
     offsets::Offsets,
 };
 
@@ -33,7 +33,7 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::C
 
 /// Where an exec record is put together: 1.8 KB do not fit the 512-byte stack.
 #[map]
-pub static EXEC_SCRATCH: PerCpuArray<Exec> = PerCpuArray::with_max_entries(1, 0);
+pub static EXEC_SCRATCH: PerCpuArray<ExecRecord> = PerCpuArray::with_max_entries(1, 0);
 
 /// Thread id → totals at the last pass. Least recently used goes first: a forgotten task is
 /// emitted once more than needed, never missed. 32,768 entries, 3 MB.

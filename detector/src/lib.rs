@@ -5,4 +5,6 @@ pub mod detect;
 pub mod enrich;
 pub mod incident;
 pub mod input;
+pub mod kernel;
 pub mod output;
+pub mod source;

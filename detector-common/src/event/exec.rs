@@ -16,7 +16,7 @@ pub const FLAG_OVERLAY_UPPER: u32 = 1 << 0;
 /// [`Exec::flags`]: `filename` was longer than its slot.
 pub const FLAG_FILENAME_TRUNCATED: u32 = 1 << 1;
 
-/// What was executed, by whom, with which arguments. Sent with the first `args_bytes` of `args` only.
+/// What was executed and by whom. `args_bytes` bytes of argv follow it in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Exec {
@@ -84,14 +84,17 @@ pub struct Exec {
     pub filename: [u8; PATH_BYTES],
     /// Path of the loaded file where it differs from `filename`.
     pub interpreter: [u8; PATH_BYTES],
-    /// argv, NUL-separated.
+}
+
+/// The longest record: where the kernel side puts one together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ExecRecord {
+    /// The fixed part.
+    pub exec: Exec,
+    /// argv, NUL-separated; sent up to `args_bytes`.
     pub args: [u8; ARGS_BYTES],
 }
 
-impl Exec {
-    /// Bytes before `args`: the smallest record.
-    pub const FIXED_BYTES: usize = core::mem::offset_of!(Exec, args);
-}
-
-const _: () = assert!(Exec::FIXED_BYTES == 760);
-const _: () = assert!(size_of::<Exec>() == Exec::FIXED_BYTES + ARGS_BYTES);
+const _: () = assert!(size_of::<Exec>() == 760);
+const _: () = assert!(size_of::<ExecRecord>() == size_of::<Exec>() + ARGS_BYTES);

@@ -10,7 +10,7 @@ use detector_common::{
     counter::Counter,
     event::{
         Exec,
-        exec::{ARGS_BYTES, FLAG_FILENAME_TRUNCATED, FLAG_OVERLAY_UPPER},
+        exec::{ARGS_BYTES, ExecRecord, FLAG_FILENAME_TRUNCATED, FLAG_OVERLAY_UPPER},
         kind,
     },
 };
@@ -36,12 +36,12 @@ fn try_exec(ctx: &BtfTracePointContext) {
     let task = Task(ctx.arg::<*const u8>(0));
     let old_pid = ctx.arg::<u32>(1);
     let binprm = Binprm(ctx.arg::<*const u8>(2));
-    let Some(record) = EXEC_SCRATCH.get_ptr_mut(0) else {
+    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else {
         // Cannot happen: an array of one always has its element.
         return count(Counter::ExecDropped);
     };
     // SAFETY: this CPU's slot; the kernel does not run this program nested in itself.
-    let record = unsafe { &mut *record };
+    let ExecRecord { exec: record, args } = unsafe { &mut *scratch };
 
     let inode = binprm.inode();
     record.header = header(kind::EXEC);
@@ -98,7 +98,7 @@ fn try_exec(ctx: &BtfTracePointContext) {
     // SAFETY: the helper checks the user address; the verifier checks `len` against the slot.
     let read = unsafe {
         bpf_probe_read_user(
-            record.args.as_mut_ptr().cast(),
+            args.as_mut_ptr().cast(),
             len,
             start as *const core::ffi::c_void,
         )
@@ -110,8 +110,8 @@ fn try_exec(ctx: &BtfTracePointContext) {
     record.args_bytes = len;
     emit::bytes(
         &PROCESS_RING,
-        (&raw const *record).cast(),
-        Exec::FIXED_BYTES + len as usize,
+        scratch.cast_const().cast(),
+        size_of::<Exec>() + len as usize,
         Counter::ExecDropped,
     );
 }

@@ -1,0 +1,224 @@
+//! Loads what the plan says and holds it. Dumb: decides nothing.
+//!
+//! Dropping [`Loaded`] detaches every probe and frees every map.
+
+use std::{fs, os::fd::AsRawFd as _};
+
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader,
+    maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
+    programs::{BtfTracePoint, Iter, ProgramError},
+};
+use detector_common::{
+    counter::Counter,
+    event::connection::ListenKey,
+    offsets::Offsets,
+};
+
+use super::{
+    plan::{Decision, Plan},
+    probe::{Hook, Probe},
+    status::{State, Status},
+    support::{BTF_PATH, Facts},
+};
+
+/// The object the kernel side was compiled to.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DETECTOR_BPF_OBJECT"));
+
+/// Sizes of the rings, bytes; powers of two and multiples of the page size.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Exec, fork, exit and thread-end records.
+    pub process_ring_bytes: u32,
+    /// Connection records.
+    pub network_ring_bytes: u32,
+}
+
+/// Why nothing could be loaded at all. A single refused probe is no error but a [`State`].
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No kernel type information.
+    #[error("cannot use {BTF_PATH}: {0}")]
+    Types(String),
+    /// The object or a map was refused.
+    #[error("cannot load the BPF object: {0}")]
+    Object(#[from] EbpfError),
+    /// A map is missing or of another shape: the object is not of this version.
+    #[error("map {name}: {source}")]
+    Map {
+        /// Name of the map.
+        name: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// A map is missing: the object is not of this version.
+    #[error("the BPF object has no map {0}")]
+    NoMap(&'static str),
+}
+
+/// Programs in the kernel and their maps.
+pub struct Loaded {
+    ebpf: Ebpf,
+    /// State of each probe.
+    pub status: Status,
+    /// Exec, fork, exit and thread-end records.
+    pub process_ring: RingBuf<MapData>,
+    /// Connection records.
+    pub network_ring: RingBuf<MapData>,
+    counters: PerCpuArray<MapData, u64>,
+    accepts: PerCpuHashMap<MapData, [u32; 2], u64>,
+}
+
+impl Loaded {
+    /// Loads and attaches what the plan says.
+    ///
+    /// # Errors
+    /// No BTF, or the object's maps were refused. A refused program is told in `status`.
+    pub fn new(facts: &Facts, plan: &Plan, sizes: Sizes) -> Result<Self, LoadError> {
+        let types = facts
+            .types
+            .as_ref()
+            .map_err(|reason| LoadError::Types(reason.clone()))?;
+        let words: [u32; Offsets::SPECS.len()] = zerocopy::transmute!(types.found.offsets);
+        let btf = Btf::from_sys_fs().map_err(|error| LoadError::Types(error.to_string()))?;
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .override_global("OFFSETS", &words, true)
+            .map_max_entries("PROCESS_RING", sizes.process_ring_bytes)
+            .map_max_entries("NETWORK_RING", sizes.network_ring_bytes)
+            .load(OBJECT)?;
+        let process_ring = take(&mut ebpf, "PROCESS_RING")?;
+        let network_ring = take(&mut ebpf, "NETWORK_RING")?;
+        let counters = take(&mut ebpf, "COUNTERS")?;
+        let accepts = take(&mut ebpf, "ACCEPTS")?;
+        let attach = |(probe, decision): &(Probe, Decision)| {
+            let state = match decision {
+                Decision::Skip(reason) => State::Skipped(reason.clone()),
+                Decision::Load => match attach(&mut ebpf, *probe, &btf) {
+                    Ok(()) => State::Attached,
+                    Err(error) => State::Refused(explain(&error)),
+                },
+            };
+            (*probe, state)
+        };
+        let status = Status {
+            probes: plan.probes.iter().map(attach).collect(),
+        };
+        Ok(Loaded {
+            ebpf,
+            status,
+            process_ring,
+            network_ring,
+            counters,
+            accepts,
+        })
+    }
+
+    /// Opens one pass of the task iterator: a file that yields [`event::Task`] records.
+    ///
+    /// # Errors
+    /// The kernel refused the pass.
+    ///
+    /// [`event::Task`]: detector_common::event::Task
+    pub fn open_scan(&mut self) -> Result<fs::File, ProgramError> {
+        let program: &mut Iter = self.program(Probe::Task)?;
+        let link = program.attach()?;
+        let link = program.take_link(link)?;
+        link.into_file()
+            .map_err(|error| ProgramError::IOError(std::io::Error::other(error)))
+    }
+
+    /// A loss counter, summed over CPUs. Only grows.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn counter(&self, counter: Counter) -> Result<u64, MapError> {
+        let values = self.counters.get(&(counter as u32), 0)?;
+        Ok(values.iter().sum())
+    }
+
+    /// Inbound connections per listening port since the start, summed over CPUs.
+    pub fn accepts(&self) -> impl Iterator<Item = Result<(ListenKey, u64), MapError>> {
+        self.accepts.iter().map(|entry| {
+            let ([network_namespace, port], values) = entry?;
+            let key = ListenKey {
+                network_namespace,
+                port,
+            };
+            Ok((key, values.iter().sum()))
+        })
+    }
+
+    /// Events that found their probe already running on that CPU and were therefore not seen
+    /// (`recursion_misses`, 5.12 and later), over all probes. `None`: this kernel does not tell.
+    pub fn missed_runs(&self) -> Option<u64> {
+        let mut total = None;
+        for (_, program) in self.ebpf.programs() {
+            let Ok(fd) = program.fd() else { continue };
+            let info = fs::read_to_string(format!(
+                "/proc/self/fdinfo/{}",
+                std::os::fd::AsFd::as_fd(fd).as_raw_fd()
+            ));
+            let misses = info.ok().and_then(|info| {
+                let mut lines = info.lines();
+                lines.find_map(|l| l.strip_prefix("recursion_misses:")?.trim().parse::<u64>().ok())
+            });
+            if let Some(misses) = misses {
+                total = Some(total.unwrap_or(0) + misses);
+            }
+        }
+        total
+    }
+
+    fn program<'a, P>(&'a mut self, probe: Probe) -> Result<&'a mut P, ProgramError>
+    where
+        &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+    {
+        program(&mut self.ebpf, probe)
+    }
+}
+
+fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError>
+where
+    T: TryFrom<aya::maps::Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(LoadError::NoMap(name))?;
+    T::try_from(map).map_err(|source| LoadError::Map { name, source })
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, probe: Probe) -> Result<&'a mut P, ProgramError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    ebpf.program_mut(probe.name())
+        .ok_or(ProgramError::NotLoaded)?
+        .try_into()
+}
+
+fn attach(ebpf: &mut Ebpf, probe: Probe, btf: &Btf) -> Result<(), ProgramError> {
+    match probe.hook() {
+        Hook::Tracepoint(name) => {
+            let program: &mut BtfTracePoint = program(ebpf, probe)?;
+            program.load(name, btf)?;
+            program.attach()?;
+        }
+        // Attached anew for each pass.
+        Hook::Iterator(name) => program::<Iter>(ebpf, probe)?.load(name, btf)?,
+    }
+    Ok(())
+}
+
+/// The error with the verifier's last words; its whole log can be megabytes.
+fn explain(error: &ProgramError) -> String {
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return error.to_string();
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log.lines().filter(|l| !l.trim().is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(4)..];
+    format!("{io_error}; verifier: {}", last.join(" | "))
+}

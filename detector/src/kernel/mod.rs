@@ -1,0 +1,16 @@
+//! The kernel's side of the daemon: what this kernel offers (`support`), what to load because of
+//! it (`plan`, pure), loading it (`load`), and what came of it (`status`).
+
+pub mod btf;
+pub mod load;
+pub mod offsets;
+pub mod plan;
+pub mod probe;
+pub mod status;
+pub mod support;
+
+pub use load::{LoadError, Loaded, Sizes};
+pub use plan::Plan;
+pub use probe::Probe;
+pub use status::{State, Status};
+pub use support::Facts;

@@ -1,0 +1,162 @@
+//! Facts → what to load. Pure: the same facts always give the same plan.
+
+use super::{
+    probe::Probe,
+    support::{Facts, capability},
+};
+
+/// What to do with each probe.
+#[derive(Debug)]
+pub struct Plan {
+    /// A decision per probe, in load order.
+    pub probes: Vec<(Probe, Decision)>,
+    /// What works less well than it could, and why: one sentence each.
+    pub degraded: Vec<String>,
+}
+
+/// Load it, or why not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Load and attach.
+    Load,
+    /// The kernel cannot, and why.
+    Skip(String),
+}
+
+impl Plan {
+    /// Decides.
+    pub fn new(facts: &Facts) -> Self {
+        let decide = |probe: Probe| match &facts.types {
+            Err(reason) => Decision::Skip(format!("no kernel type information: {reason}")),
+            Ok(_) if !facts.can(capability::BPF) => Decision::Skip("needs CAP_BPF".into()),
+            Ok(_) if !facts.can(capability::PERFMON) => Decision::Skip("needs CAP_PERFMON".into()),
+            Ok(types) if !types.hooks.contains(&probe) => {
+                Decision::Skip(format!("this kernel has no {:?}", probe.hook()))
+            }
+            Ok(types) => match types.found.missing(probe.offsets()) {
+                missing if missing.is_empty() => Decision::Load,
+                missing => Decision::Skip(format!("this kernel has no {}", missing.join(", "))),
+            },
+        };
+        Plan {
+            probes: Probe::ALL.map(|probe| (probe, decide(probe))).to_vec(),
+            degraded: degraded(facts),
+        }
+    }
+}
+
+fn degraded(facts: &Facts) -> Vec<String> {
+    let mut degraded = Vec::new();
+    if let Ok(types) = &facts.types {
+        for spec in &types.found.absent {
+            // Superseded by a member of another name.
+            if matches!(spec.field, "inode_ctime_nsec32" | "inode_ctime_nsec64") {
+                continue;
+            }
+            degraded.push(format!(
+                "{}.{} is not in this kernel: that field stays empty",
+                spec.structure, spec.paths[0]
+            ));
+        }
+    }
+    let mut lacks = |lacking: bool, what: &str| {
+        if lacking {
+            degraded.push(what.to_owned());
+        }
+    };
+    lacks(
+        !facts.can(capability::SYS_PTRACE),
+        "no CAP_SYS_PTRACE: other users' processes cannot be named or hashed",
+    );
+    lacks(
+        !facts.can(capability::DAC_READ_SEARCH),
+        "no CAP_DAC_READ_SEARCH: unreadable binaries cannot be hashed",
+    );
+    lacks(
+        !facts.cgroup_v2,
+        "no cgroup v2: CPU time is not summed per unit or container",
+    );
+    lacks(
+        !facts.pressure,
+        "no /proc/pressure/cpu: CPU pressure is not reported",
+    );
+    lacks(
+        facts.package_database.is_none(),
+        "no package database: no file counts as owned or unowned",
+    );
+    lacks(
+        facts.package_database == Some("rpm"),
+        "rpm's database is not read yet: no file counts as owned or unowned",
+    );
+    degraded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{offsets::Found, support::Types};
+    use detector_common::offsets::Offsets;
+
+    fn facts() -> Facts {
+        Facts {
+            kernel_release: "6.1.0".into(),
+            types: Ok(Types {
+                found: Found {
+                    offsets: Offsets::NONE,
+                    absent: Vec::new(),
+                },
+                hooks: Probe::ALL.to_vec(),
+            }),
+            capabilities: u64::MAX,
+            cgroup_v2: true,
+            pressure: true,
+            lockdown: None,
+            package_database: Some("dpkg"),
+        }
+    }
+
+    fn decision(facts: &Facts, probe: Probe) -> Decision {
+        let plan = Plan::new(facts);
+        let (_, decision) = plan
+            .probes
+            .into_iter()
+            .find(|(p, _)| *p == probe)
+            .expect("the plan covers every probe");
+        decision
+    }
+
+    #[test]
+    fn a_full_kernel_loads_everything_and_lacks_nothing() {
+        let plan = Plan::new(&facts());
+        assert!(plan.probes.iter().all(|(_, d)| *d == Decision::Load));
+        assert_eq!(plan.degraded, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_missing_essential_member_skips_just_the_probes_that_read_it() {
+        let mut facts = facts();
+        if let Ok(types) = &mut facts.types {
+            types.found.absent = Offsets::SPECS
+                .iter()
+                .filter(|spec| spec.field == "sk_daddr")
+                .collect();
+        }
+        assert_eq!(
+            decision(&facts, Probe::Connection),
+            Decision::Skip("this kernel has no sock.__sk_common.skc_daddr".into())
+        );
+        assert_eq!(decision(&facts, Probe::Exec), Decision::Load);
+    }
+
+    #[test]
+    fn without_cap_bpf_every_probe_names_it() {
+        let mut facts = facts();
+        facts.capabilities = 0;
+        assert!(
+            Plan::new(&facts)
+                .probes
+                .iter()
+                .all(|(_, d)| *d == Decision::Skip("needs CAP_BPF".into()))
+        );
+    }
+}

@@ -1,0 +1,38 @@
+//! What came of the plan.
+
+use super::probe::Probe;
+
+/// Every probe with its state.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// In load order.
+    pub probes: Vec<(Probe, State)>,
+}
+
+/// State of one probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Runs in the kernel.
+    Attached,
+    /// Was not tried, and why.
+    Skipped(String),
+    /// The kernel refused it: its error and the verifier's last words.
+    Refused(String),
+}
+
+impl Status {
+    /// Essential probes that do not run, with the reason.
+    pub fn missing_essentials(&self) -> Vec<(Probe, &str)> {
+        self.missing()
+            .filter(|(probe, _)| probe.is_essential())
+            .collect()
+    }
+
+    /// All probes that do not run, with the reason.
+    pub fn missing(&self) -> impl Iterator<Item = (Probe, &str)> {
+        self.probes.iter().filter_map(|(probe, state)| match state {
+            State::Attached => None,
+            State::Skipped(reason) | State::Refused(reason) => Some((*probe, reason.as_str())),
+        })
+    }
+}

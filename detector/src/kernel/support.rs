@@ -1,0 +1,122 @@
+//! Facts about this machine that decide what can be loaded. Reads, never judges.
+
+use std::{fs, path::Path};
+
+use super::{
+    btf::Btf,
+    offsets::Found,
+    probe::{Hook, Probe},
+};
+
+/// Where the kernel keeps its own type information.
+pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// What this machine offers.
+#[derive(Debug)]
+pub struct Facts {
+    /// `uname -r`.
+    pub kernel_release: String,
+    /// Type information, or why there is none.
+    pub types: Result<Types, String>,
+    /// Effective capabilities, one bit each; 0 when unreadable.
+    pub capabilities: u64,
+    /// A cgroup v2 hierarchy is mounted.
+    pub cgroup_v2: bool,
+    /// `/proc/pressure/cpu` can be read.
+    pub pressure: bool,
+    /// Value of `/sys/kernel/security/lockdown` in brackets, when the kernel has it.
+    pub lockdown: Option<String>,
+    /// Package database found.
+    pub package_database: Option<&'static str>,
+}
+
+/// What BTF says.
+#[derive(Debug)]
+pub struct Types {
+    /// Member offsets.
+    pub found: Found,
+    /// Probes whose hook this kernel has.
+    pub hooks: Vec<Probe>,
+}
+
+/// Capabilities, by bit number (`include/uapi/linux/capability.h`).
+pub mod capability {
+    /// Names another user's processes.
+    pub const SYS_PTRACE: u32 = 19;
+    /// Root's catch-all; includes the BPF ones before 5.8.
+    pub const SYS_ADMIN: u32 = 21;
+    /// Reads files regardless of their mode: needed to hash other users' binaries.
+    pub const DAC_READ_SEARCH: u32 = 2;
+    /// Attaches tracing programs.
+    pub const PERFMON: u32 = 38;
+    /// Loads programs and makes maps.
+    pub const BPF: u32 = 39;
+}
+
+impl Facts {
+    /// Looks at this machine.
+    pub fn read() -> Self {
+        let exists = |path: &str| Path::new(path).exists();
+        Facts {
+            kernel_release: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
+            types: Btf::read(Path::new(BTF_PATH))
+                .map(|btf| Types::read(&btf))
+                .map_err(|error| error.to_string()),
+            capabilities: capabilities(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
+            cgroup_v2: fs::read_to_string("/proc/self/mounts")
+                .is_ok_and(|mounts| mounts.lines().any(|l| l.split(' ').nth(2) == Some("cgroup2"))),
+            pressure: fs::read_to_string("/proc/pressure/cpu").is_ok(),
+            lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
+                .ok()
+                .and_then(|modes| Some(modes.split_once('[')?.1.split_once(']')?.0.to_owned())),
+            package_database: [("/var/lib/dpkg/info", "dpkg"), ("/var/lib/rpm", "rpm"), ("/usr/lib/sysimage/rpm", "rpm")]
+                .into_iter()
+                .find_map(|(path, name)| exists(path).then_some(name)),
+        }
+    }
+
+    /// Whether the effective set has a capability; `CAP_SYS_ADMIN` stands for BPF and PERFMON too.
+    pub fn can(&self, capability: u32) -> bool {
+        let has = |bit: u32| self.capabilities >> bit & 1 == 1;
+        has(capability)
+            || (matches!(capability, capability::BPF | capability::PERFMON)
+                && has(capability::SYS_ADMIN))
+    }
+}
+
+impl Types {
+    fn read(btf: &Btf) -> Self {
+        let has_hook = |probe: &Probe| match probe.hook() {
+            Hook::Tracepoint(name) => btf.has_typedef(&format!("btf_trace_{name}")),
+            Hook::Iterator(name) => btf.member(&format!("bpf_iter__{name}"), "").is_some(),
+        };
+        Types {
+            found: Found::read(btf),
+            hooks: Probe::ALL.into_iter().filter(has_hook).collect(),
+        }
+    }
+}
+
+/// `CapEff` of a `/proc/PID/status` text; 0 when it is not there.
+fn capabilities(status: &str) -> u64 {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effective_capabilities_are_read_from_the_status_text() {
+        let status = "CapPrm:\t0000000000000001\nCapEff:\t000000c000000000\n";
+        assert_eq!(capabilities(status), 1 << 38 | 1 << 39);
+        assert_eq!(capabilities(""), 0);
+    }
+}

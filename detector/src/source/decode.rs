@@ -1,0 +1,185 @@
+//! Bytes from a ring → typed records. Total: any bytes give a record or a named error.
+
+use detector_common::event::{self, Header, exec, kind};
+use zerocopy::FromBytes;
+
+use crate::input::{Exec, Executable, ExecutableId, Observed};
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Fewer bytes than the kind needs.
+    #[error("a record of kind {kind} has only {bytes} bytes")]
+    Short {
+        /// The kind, 0 when even that is missing.
+        kind: u32,
+        /// Bytes there are.
+        bytes: usize,
+    },
+    /// The kind is none of ours.
+    #[error("unknown kind of record: {0}")]
+    Kind(u32),
+}
+
+/// One record of a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// See [`event::Exec`].
+    Exec(Box<Exec>),
+    /// See [`event::Fork`].
+    Fork(event::Fork),
+    /// See [`event::Exit`].
+    Exit(event::Exit),
+    /// See [`event::ThreadEnd`].
+    ThreadEnd(event::ThreadEnd),
+    /// See [`event::Connection`].
+    Connection(event::Connection),
+}
+
+/// Decodes one record.
+///
+/// # Errors
+/// The bytes are short or of no known kind.
+pub fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
+    let (header, _) = Header::read_from_prefix(bytes).map_err(|_| DecodeError::Short {
+        kind: 0,
+        bytes: bytes.len(),
+    })?;
+    match header.kind {
+        kind::EXEC => {
+            let (fixed, args) = fixed::<event::Exec>(bytes, header)?;
+            Ok(Record::Exec(Box::new(exec(&fixed, args))))
+        }
+        kind::FORK => Ok(Record::Fork(fixed(bytes, header)?.0)),
+        kind::EXIT => Ok(Record::Exit(fixed(bytes, header)?.0)),
+        kind::THREAD_END => Ok(Record::ThreadEnd(fixed(bytes, header)?.0)),
+        kind::CONNECTION => Ok(Record::Connection(fixed(bytes, header)?.0)),
+        other => Err(DecodeError::Kind(other)),
+    }
+}
+
+fn fixed<T: FromBytes>(bytes: &[u8], header: Header) -> Result<(T, &[u8]), DecodeError> {
+    T::read_from_prefix(bytes).map_err(|_| DecodeError::Short {
+        kind: header.kind,
+        bytes: bytes.len(),
+    })
+}
+
+/// The kernel's `dev_t` (major << 20 | minor) as `stat(2)` gives it.
+pub fn device(kernel: u32) -> u64 {
+    rustix::fs::makedev(kernel >> 20, kernel & 0xf_ffff)
+}
+
+fn exec(fixed: &event::Exec, args: &[u8]) -> Exec {
+    let args = &args[..args.len().min(fixed.args_bytes as usize)];
+    Exec {
+        at_ns: fixed.header.time_ns,
+        observed: Observed::Live,
+        process: fixed.process.into(),
+        parent: fixed.parent.into(),
+        old_pid: fixed.old_pid,
+        executable: Executable {
+            id: ExecutableId {
+                dev: device(fixed.dev),
+                inode: fixed.inode,
+                ctime_sec: fixed.ctime_sec,
+                ctime_nsec: fixed.ctime_nsec,
+            },
+            size: fixed.size,
+            mode: fixed.mode,
+            nlink: fixed.nlink,
+            uid: fixed.file_uid,
+            fs_magic: fixed.fs_magic,
+            overlay_upper: fixed.flags & exec::FLAG_OVERLAY_UPPER != 0,
+        },
+        name: until_nul(&fixed.name),
+        filename: prefix(&fixed.filename, fixed.filename_bytes),
+        filename_truncated: fixed.flags & exec::FLAG_FILENAME_TRUNCATED != 0,
+        interpreter: (fixed.interpreter_bytes > 0)
+            .then(|| prefix(&fixed.interpreter, fixed.interpreter_bytes)),
+        args: args.into(),
+        args_total_bytes: fixed.args_total_bytes,
+        comm: fixed.comm,
+        uid: fixed.uid,
+        gid: fixed.gid,
+        loginuid: known(fixed.loginuid, u32::MAX),
+        audit_session: known(fixed.audit_session, u32::MAX),
+        session: known(fixed.session, 0),
+        namespace_pid: known(fixed.namespace_pid, 0),
+        cgroup_id: known(fixed.cgroup_id, 0),
+        policy: fixed.policy,
+        nice: known(fixed.static_prio, 0).map(|prio| prio - 120),
+    }
+}
+
+/// `None` for the value that stands for "unknown".
+fn known<T: PartialEq>(value: T, unknown: T) -> Option<T> {
+    (value != unknown).then_some(value)
+}
+
+fn prefix(slot: &[u8], len: u32) -> Box<[u8]> {
+    slot[..slot.len().min(len as usize)].into()
+}
+
+fn until_nul(slot: &[u8]) -> Box<[u8]> {
+    slot.split(|&byte| byte == 0)
+        .next()
+        .unwrap_or_default()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes as _;
+
+    fn exec_record() -> Vec<u8> {
+        let mut fixed = event::Exec::new_zeroed();
+        fixed.header.kind = kind::EXEC;
+        fixed.process.tgid = 7;
+        fixed.dev = 8 << 20 | 1;
+        fixed.loginuid = u32::MAX;
+        fixed.static_prio = 139;
+        fixed.filename[..6].copy_from_slice(b"./x\x1b\n\xff");
+        fixed.filename_bytes = 6;
+        fixed.args_total_bytes = 9;
+        fixed.args_bytes = 4;
+        let mut bytes = fixed.as_bytes().to_vec();
+        bytes.extend(b"a\0b\0rest");
+        bytes
+    }
+
+    #[test]
+    fn an_exec_record_keeps_every_byte_and_tells_unknown_from_zero() {
+        let Ok(Record::Exec(exec)) = record(&exec_record()) else {
+            panic!("the record is an exec");
+        };
+        assert_eq!(&*exec.filename, b"./x\x1b\n\xff");
+        assert_eq!((&*exec.args, exec.args_total_bytes), (&b"a\0b\0"[..], 9));
+        assert_eq!(exec.executable.id.dev, rustix::fs::makedev(8, 1));
+        assert_eq!(
+            (exec.loginuid, exec.nice, exec.interpreter),
+            (None, Some(19), None)
+        );
+    }
+
+    #[test]
+    fn any_bytes_give_a_record_or_an_error_and_never_a_panic() {
+        let whole = exec_record();
+        for cut in 0..760 {
+            assert_eq!(
+                record(&whole[..cut]),
+                Err(DecodeError::Short {
+                    kind: if cut < 16 { 0 } else { kind::EXEC },
+                    bytes: cut
+                })
+            );
+        }
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] = 0xff;
+            let _ = record(&changed);
+        }
+        assert_eq!(record(&[9; 64]), Err(DecodeError::Kind(0x0909_0909)));
+    }
+}

@@ -1,0 +1,6 @@
+//! Where inputs come from: rings ([`ring`]), the task iterator and host files ([`scan`]).
+//! Everything left of [`decode`] is kernel bytes; everything right of it is [`crate::input`].
+
+pub mod decode;
+pub mod ring;
+pub mod scan;
