@@ -117,20 +117,45 @@ fn is_for_the_host(name: &OsStr) -> bool {
 
 /// An object for the wrong machine, or without types, would fail only when the daemon loads it.
 fn check(elf: &[u8]) -> Result<()> {
-    const EM_BPF: [u8; 2] = [247, 0];
-    if !elf.starts_with(b"\x7fELF") || elf.get(18..20) != Some(&EM_BPF) {
+    const EM_BPF: u64 = 247;
+    if !elf.starts_with(b"\x7fELF") || number(elf, 0x12, 2) != Some(EM_BPF) {
         bail!("it is no BPF object");
     }
+    let names = section_names(elf).context("its section headers are cut short")?;
     for section in [".BTF", ".BTF.ext"] {
-        // Section names end with a null byte in their table, and cannot occur anywhere else between two.
-        let name = [b"\0", section.as_bytes(), b"\0"].concat();
-        if !elf.windows(name.len()).any(|window| window == name) {
+        if !names.contains(&section.as_bytes()) {
             bail!(
-                "it has no {section} section: debug information was stripped before the linker saw it"
+                "it has no {section} section: it contains no program, or its debug information \
+                 was stripped before the linker saw it"
             );
         }
     }
     Ok(())
+}
+
+/// The names of a little-endian 64-bit ELF file's sections.
+fn section_names(elf: &[u8]) -> Option<Vec<&[u8]>> {
+    let table = number(elf, 0x28, 8)? as usize;
+    let size = number(elf, 0x3a, 2)? as usize;
+    let count = number(elf, 0x3c, 2)? as usize;
+    let header = |index: usize| elf.get(table.checked_add(index * size)?..);
+    let strings = number(header(number(elf, 0x3e, 2)? as usize)?, 0x18, 8)? as usize;
+    let name = |index: usize| {
+        let start = strings.checked_add(number(header(index)?, 0, 4)? as usize)?;
+        elf.get(start..)?.split(|byte| *byte == 0).next()
+    };
+    (0..count).map(name).collect()
+}
+
+/// A little-endian number of `len` bytes.
+fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + len)?;
+    Some(
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+    )
 }
 
 /// The object's path as the environment variable that overrides the build script's own choice.
@@ -146,24 +171,40 @@ pub fn hand_over(command: &mut Command, object: &Path, logging: Logging) {
 mod tests {
     use super::*;
 
-    /// As much of an ELF file as the check looks at.
-    fn elf(machine: u8, section_names: &[u8]) -> Vec<u8> {
-        let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
-        elf.resize(18, 0);
-        elf.extend([machine, 0]);
-        elf.extend(section_names);
-        elf
+    /// As much of an ELF file as the check looks at: a header, section headers, and their names.
+    fn elf(machine: u8, sections: &[&str]) -> Vec<u8> {
+        let strings_at = 0x40 + 0x40 * (sections.len() as u64 + 1);
+        let mut names = Vec::new();
+        let mut headers = Vec::new();
+        for section in sections.iter().chain(&[".strtab"]) {
+            let mut header = [0; 0x40];
+            header[..4].copy_from_slice(&(names.len() as u32).to_le_bytes());
+            header[0x18..0x20].copy_from_slice(&strings_at.to_le_bytes());
+            headers.extend(header);
+            names.extend([section.as_bytes(), b"\0"].concat());
+        }
+        let mut elf = vec![0; 0x40];
+        elf[..4].copy_from_slice(b"\x7fELF");
+        elf[0x12] = machine;
+        (elf[0x28], elf[0x3a]) = (0x40, 0x40);
+        (elf[0x3c], elf[0x3e]) = (sections.len() as u8 + 1, sections.len() as u8);
+        [elf, headers, names].concat()
     }
 
     #[test]
     fn an_object_with_types_passes() {
-        assert!(check(&elf(247, b"\0.BTF\0.BTF.ext\0.text\0")).is_ok());
+        assert!(check(&elf(247, &[".text", ".BTF", ".BTF.ext"])).is_ok());
     }
 
     #[test]
     fn an_object_without_types_or_for_the_host_is_refused() {
-        assert!(check(&elf(247, b"\0.BTF\0.text\0")).is_err(), "no .BTF.ext");
-        assert!(check(&elf(62, b"\0.BTF\0.BTF.ext\0")).is_err(), "x86-64");
+        assert!(
+            check(&elf(247, &[".text", ".rel.BTF", ".BTF.ext"])).is_err(),
+            "only .rel.BTF"
+        );
+        assert!(check(&elf(62, &[".BTF", ".BTF.ext"])).is_err(), "x86-64");
         assert!(check(b"").is_err(), "empty");
+        let whole = elf(247, &[".BTF", ".BTF.ext"]);
+        assert!(check(&whole[..0x60]).is_err(), "cut short");
     }
 }
