@@ -1,2 +1,38 @@
-//! `cargo xtask`: one file per verb.
-fn main() {}
+//! `cargo xtask`: one file per verb. This one parses, dispatches and turns errors into exit codes.
+
+mod apt;
+mod bpf;
+mod build;
+mod cli;
+mod demo;
+mod exec;
+mod facts;
+mod lint;
+mod privilege;
+mod run;
+mod services;
+mod setup;
+mod summary;
+mod test;
+mod toolchain;
+mod tools;
+
+use clap::Parser as _;
+use cli::{Cli, Verb};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let Cli { setup, verb } = Cli::parse();
+    let result = match verb {
+        Verb::Setup => setup::verb(setup),
+        Verb::Build(args) => build::verb(setup, args),
+        Verb::Run(args) => run::verb(setup, args),
+        Verb::Test(args) => test::verb(setup, args),
+        Verb::Lint => lint::verb(setup),
+        Verb::Demo(args) => demo::verb(setup, args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,42 @@
+//! What `cargo xtask` understands, and the help that teaches it by example.
+
+use crate::{build, demo, run, setup, test};
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask run                           set up, build, run the daemon here (needs root)
+  cargo xtask run --for 30s --output json   the daemon's own options pass through
+  cargo xtask test                          everything; what was skipped, and why, is named
+  cargo xtask test exec -- --nocapture      the tests whose name contains `exec`
+  cargo xtask lint                          rustfmt, clippy and licences: all that review insists on
+  cargo xtask build --debug                 with logging from inside the probes
+  cargo xtask --toolchain distro setup      the distribution's BPF compiler instead of rustup's nightly";
+
+/// The command line.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
+#[command(about = "Set up, build, run, test, lint and demonstrate detector")]
+pub struct Cli {
+    #[command(flatten)]
+    pub setup: setup::Args,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// One file per verb.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Find a BPF toolchain, or install what is missing from one
+    Setup,
+    /// Build the kernel side and the daemon that embeds it
+    Build(build::Args),
+    /// Build, then run the daemon in the foreground
+    Run(run::Args),
+    /// Run all tests, or those whose name contains FILTER
+    Test(test::Args),
+    /// Check formatting, clippy and licences
+    Lint,
+    /// Stage an attack on a small web site and watch the daemon notice
+    Demo(demo::Args),
+}

@@ -1,0 +1,126 @@
+//! Keeps services stopped that a package would start when it is installed: a build must not open ports.
+//!
+//! nginx and php-fpm are wanted as programs that tests and the demo run themselves, as their own children and on ports of their
+//! own. Under systemd their units are masked until the next boot at most (`--runtime`) while apt runs, then unmasked and disabled.
+//! Without systemd, apt runs as in single-user mode. Services that were there before are left alone, and whatever starts
+//! in spite of this is stopped, and named.
+
+use crate::exec::{self, Steps};
+use anyhow::{Context as _, Result};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is undone when apt has finished.
+pub struct KeepStopped {
+    /// Units that did not exist before, masked while apt runs.
+    masked: Vec<&'static str>,
+    /// The services' processes from before, which are none of our business.
+    running_before: BTreeMap<u32, PathBuf>,
+}
+
+/// Units of the packages that `setup` may install on request; the version in php-fpm's is the distribution's.
+const UNITS: [&str; 6] = [
+    "nginx.service",
+    "php8.1-fpm.service",
+    "php8.2-fpm.service",
+    "php8.3-fpm.service",
+    "php8.4-fpm.service",
+    "php8.5-fpm.service",
+];
+
+impl KeepStopped {
+    /// To be called before apt runs.
+    pub fn begin(steps: &mut Steps) -> Self {
+        let mut masked = Vec::new();
+        if Path::new("/run/systemd/system").is_dir() {
+            masked = UNITS
+                .into_iter()
+                .filter(|unit| !unit_exists(unit))
+                .collect();
+            let mask = exec::query(
+                Command::new("systemctl")
+                    .args(["mask", "--runtime", "--quiet"])
+                    .args(&masked),
+            );
+            if mask.is_none() {
+                steps.note("systemd would not mask the units of nginx and php-fpm: they may start for a moment");
+            }
+        }
+        Self {
+            masked,
+            running_before: running(),
+        }
+    }
+
+    /// To be called after apt ran, whether it succeeded or not.
+    pub fn end(self, steps: &mut Steps) -> Result<()> {
+        if !self.masked.is_empty() {
+            exec::query(
+                Command::new("systemctl")
+                    .args(["unmask", "--runtime", "--quiet"])
+                    .args(&self.masked),
+            )
+            .context(
+                "systemd would not unmask units again; `systemctl unmask --runtime` them by hand",
+            )?;
+        }
+        for unit in self.masked.iter().filter(|unit| unit_exists(unit)) {
+            exec::query(Command::new("systemctl").args(["disable", "--now", "--quiet", unit]))
+                .with_context(|| {
+                    format!("systemd would not disable {unit}, which was installed just now")
+                })?;
+            steps.note(format!("{unit} is installed, not started, and disabled"));
+        }
+        for (pid, exe) in running()
+            .into_iter()
+            .filter(|(pid, _)| !self.running_before.contains_key(pid))
+        {
+            steps.note(format!(
+                "stopping {} (process {pid}), which its package started",
+                exe.display()
+            ));
+            // It may have gone by itself; the end of its master process takes the workers along.
+            let _ = exec::query(Command::new("kill").arg(pid.to_string()));
+        }
+        Ok(())
+    }
+}
+
+/// Processes whose executable is one of the services' programs. Processes that end meanwhile are left out.
+fn running() -> BTreeMap<u32, PathBuf> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let exes = pids.filter_map(|pid| Some((pid, fs::read_link(format!("/proc/{pid}/exe")).ok()?)));
+    exes.filter(|(_, exe)| is_service(exe)).collect()
+}
+
+fn is_service(exe: &Path) -> bool {
+    let Some(name) = exe.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    exe.starts_with("/usr/sbin") && (name == "nginx" || name.starts_with("php-fpm"))
+}
+
+fn unit_exists(unit: &str) -> bool {
+    [
+        "/lib/systemd/system",
+        "/usr/lib/systemd/system",
+        "/etc/systemd/system",
+    ]
+    .iter()
+    .any(|folder| Path::new(folder).join(unit).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_packaged_server_counts_as_a_service() {
+        assert!(is_service(Path::new("/usr/sbin/php-fpm8.2")));
+        assert!(!is_service(Path::new("/usr/sbin/sshd")));
+        assert!(!is_service(Path::new("/home/me/nginx")));
+    }
+}

@@ -1,0 +1,223 @@
+//! `setup`: completes the BPF toolchain and what a verb needs besides, and says before it installs something what and why.
+//!
+//! Facts (`facts`) → plan (`toolchain`, pure) → apply (here). System packages are installed by root only; anybody else is told
+//! the command. Nothing is ever removed, no Rust toolchain is installed, and a complete machine is left untouched, offline.
+
+use crate::exec::{self, Steps};
+use crate::services::KeepStopped;
+use crate::toolchain::{self, Choice, Facts, Plan, Step, Way};
+use crate::{apt, facts, privilege, tools};
+use anyhow::{Result, anyhow, bail};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// rustup's server answers within seconds or, behind some firewalls, never.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, clap::Args)]
+pub struct Args {
+    /// Which compiler builds the kernel side
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        env = "DETECTOR_BPF_TOOLCHAIN"
+    )]
+    toolchain: Choice,
+}
+
+/// What a verb needs besides the toolchain.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Build,
+    /// The web server of the scenarios if it can be had: they are skipped, by name, without.
+    Test,
+    /// The web server; there is no demo without.
+    Demo,
+}
+
+/// A complete BPF toolchain.
+pub struct Toolchain {
+    pub way: Way,
+    /// LLVM's major version.
+    pub llvm: u32,
+    /// The linker's own path.
+    pub linker: PathBuf,
+}
+
+/// `cargo xtask setup`.
+pub fn verb(args: Args) -> Result<ExitCode> {
+    let mut steps = Steps::new(1);
+    let toolchain = run(&mut steps, args, Needs::Build)?;
+    steps.note(format!("linker: {}", toolchain.linker.display()));
+    steps.end();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first step of every verb.
+pub fn run(steps: &mut Steps, args: Args, needs: Needs) -> Result<Toolchain> {
+    steps.begin("set up");
+    if needs != Needs::Build {
+        web_server(steps, needs)?;
+    }
+    let toolchain = bpf_toolchain(steps, args.toolchain)?;
+    steps.describe(&format!("({}, LLVM {})", toolchain.way, toolchain.llvm));
+    Ok(toolchain)
+}
+
+fn bpf_toolchain(steps: &mut Steps, choice: Choice) -> Result<Toolchain> {
+    let mut refused = None;
+    // A look, an installation, a look; and once more when rustup refuses and another plan is needed.
+    for _ in 0..3 {
+        let mut facts = facts::gather();
+        if let Some(nightly) = &mut facts.nightly {
+            nightly.refused = refused.clone();
+        }
+        let plan = match toolchain::plan(&facts, choice) {
+            Ok(plan) if plan.steps.is_empty() => plan,
+            _ => look_closer(steps, &mut facts, choice)?,
+        };
+        if let (Some(linker), []) = (plan.linker, plan.steps.as_slice()) {
+            return Ok(Toolchain {
+                way: plan.way,
+                llvm: plan.llvm,
+                linker,
+            });
+        }
+        refused = apply(steps, plan.steps)?.or(refused);
+    }
+    bail!(
+        "the BPF toolchain is still incomplete after everything was installed; this is a defect of `cargo xtask setup`"
+    )
+}
+
+/// Something is missing: asks apt, which takes its time, and plans again.
+fn look_closer(steps: &mut Steps, facts: &mut Facts, choice: Choice) -> Result<Plan> {
+    if apt::is_here() && privilege::is_root() {
+        apt::refresh_lists(steps)?;
+    }
+    facts.apt = facts::gather_apt();
+    toolchain::plan(facts, choice).map_err(|refusal| anyhow!(refusal))
+}
+
+/// Carries out a plan. `Some(reason)` when rustup would not add rust-src, which asks for another plan.
+fn apply(steps: &mut Steps, plan: Vec<Step>) -> Result<Option<String>> {
+    steps.note("the BPF toolchain is incomplete; to be installed:");
+    for step in &plan {
+        steps.note(format!("- {}", explain(step)));
+    }
+    let packages = plan.iter().filter_map(|step| match step {
+        Step::Install { packages, .. } => Some(packages),
+        Step::AddRustSrc | Step::BuildLinker { .. } => None,
+    });
+    let packages = packages.flatten().cloned().collect::<Vec<_>>();
+    if !packages.is_empty() && !privilege::is_root() {
+        bail!(
+            "only root can install packages. Run this, then try again:\n  {}",
+            apt::by_hand(&packages)
+        );
+    }
+    // First rustup: when it refuses, another plan needs other packages.
+    if plan.contains(&Step::AddRustSrc)
+        && let Some(refused) = add_rust_src(steps)?
+    {
+        steps.note(format!("rustup could not add rust-src: {refused}"));
+        return Ok(Some(refused));
+    }
+    if !packages.is_empty() {
+        apt::install(steps, &packages)?;
+    }
+    for step in plan {
+        if let Step::BuildLinker { llvm } = step {
+            tools::build_linker(steps, llvm, &facts::llvm_prefix(llvm))?;
+        }
+    }
+    Ok(None)
+}
+
+fn explain(step: &Step) -> String {
+    match step {
+        Step::Install { packages, why } => format!("{} (apt): {why}", packages.join(" ")),
+        Step::AddRustSrc => {
+            "rust-src (rustup): nightly builds `core` for the BPF target from its source".into()
+        }
+        Step::BuildLinker { llvm } => format!(
+            "bpf-linker {} for LLVM {llvm} (built from source, some minutes, once): links the kernel side's bitcode",
+            tools::linker_version()
+        ),
+    }
+}
+
+fn add_rust_src(steps: &mut Steps) -> Result<Option<String>> {
+    steps.close_line();
+    let mut add = exec::command("rustup");
+    add.args(["component", "add", "rust-src", "--toolchain", "nightly"]);
+    Ok(match exec::status_within(&mut add, RUSTUP_LIMIT)? {
+        Some(status) if status.success() => None,
+        Some(status) => Some(format!("`{}` failed ({status})", exec::shown(&add))),
+        None => Some(format!("no answer within {} s", RUSTUP_LIMIT.as_secs())),
+    })
+}
+
+/// nginx and php-fpm as programs. The demo and the scenarios run them as their own children, never as the system's services.
+fn web_server(steps: &mut Steps, needs: Needs) -> Result<()> {
+    let mut packages = Vec::new();
+    if !has_program("nginx") {
+        // Debian's small build where there is one.
+        let offered = apt::candidates(["nginx-light"]);
+        packages.push(
+            if offered.is_empty() {
+                "nginx"
+            } else {
+                "nginx-light"
+            }
+            .to_owned(),
+        );
+    }
+    if !has_program("php-fpm") {
+        packages.push("php-fpm".to_owned());
+    }
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let wanted = packages.join(" and ");
+    if apt::is_here() && privilege::is_root() {
+        steps.note(format!("- {wanted} (apt): the site that the demo and the scenarios attack; its services stay stopped"));
+        let stopped = KeepStopped::begin(steps);
+        let installed = apt::install(steps, &packages);
+        stopped.end(steps)?;
+        return installed;
+    }
+    let how = if apt::is_here() {
+        format!(
+            "only root can install packages:\n  {}",
+            apt::by_hand(&packages)
+        )
+    } else {
+        "install it with this system's package manager".into()
+    };
+    match needs {
+        Needs::Demo => bail!("{wanted} is missing; {how}"),
+        Needs::Build | Needs::Test => steps.note(format!(
+            "without {wanted}, scenarios with a web server are skipped; {how}"
+        )),
+    }
+    Ok(())
+}
+
+/// Servers lie in folders that an ordinary user's PATH often lacks; php-fpm's name ends with its version on Debian.
+fn has_program(prefix: &str) -> bool {
+    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
+    let names = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .flatten();
+    names.map(|entry| entry.file_name()).any(|name| {
+        let rest = name.to_str().and_then(|name| name.strip_prefix(prefix));
+        rest.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
+    })
+}

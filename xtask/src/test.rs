@@ -1,0 +1,108 @@
+//! `test`: all tests of the workspace in one profile, so that everything compiles once, and one line that adds them up.
+//!
+//! Tests that load kernel programs or start the daemon find it through `DETECTOR_BIN` and `DETECTOR_STAND_IN`. Where this process may load
+//! kernel programs, `DETECTOR_REQUIRE_KERNEL_TESTS=1` turns a skipped kernel test into a failed one.
+
+use crate::bpf::{self, Logging, PACKAGE};
+use crate::exec::{self, Steps};
+use crate::privilege;
+use crate::setup::{self, Needs};
+use crate::summary::Summary;
+use anyhow::{Context as _, Result};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Run only tests whose name contains this
+    filter: Option<String>,
+    /// Options of the test binaries, such as `--nocapture`
+    #[arg(last = true)]
+    libtest: Vec<String>,
+}
+
+/// `cargo xtask test`.
+pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
+    let mut steps = Steps::new(5);
+    let toolchain = setup::run(&mut steps, setup, Needs::Test)?;
+    let object = bpf::build(&mut steps, &toolchain, Logging::Off)?;
+
+    steps.begin("compile the daemon, the stand-in and the tests");
+    // Binaries and tests in one go: cargo then settles on one set of features for what they share.
+    let mut build = exec::cargo();
+    build.args(["build", "--all-targets"]).args(HOST);
+    bpf::hand_over(&mut build, &object, Logging::Off);
+    steps.run(&mut build)?;
+
+    steps.begin("run the tests");
+    let folder = exec::target_dir()?.join("debug");
+    let mut tests = exec::cargo();
+    tests.args(["test", "--no-fail-fast"]).args(HOST);
+    tests
+        .env("DETECTOR_BIN", folder.join("detector"))
+        .env("DETECTOR_STAND_IN", folder.join("stand-in"));
+    bpf::hand_over(&mut tests, &object, Logging::Off);
+    match privilege::missing() {
+        None => tests.env("DETECTOR_REQUIRE_KERNEL_TESTS", "1"),
+        Some(missing) => {
+            steps.note(format!("kernel tests will be skipped: {missing}"));
+            tests.env_remove("DETECTOR_REQUIRE_KERNEL_TESTS")
+        }
+    };
+    let mut summary = Summary::default();
+    let mut succeeded = run(&mut steps, &mut tests, &args, &mut summary)?;
+
+    // Apart: the features it shares with the others would have it compiled a second time.
+    steps.begin("run the tests of xtask itself");
+    let mut own = exec::cargo();
+    own.args(["test", "--no-fail-fast", "--package", "xtask"]);
+    succeeded &= run(&mut steps, &mut own, &args, &mut summary)?;
+    steps.end();
+
+    println!("{summary}");
+    Ok(if succeeded && !summary.has_failures() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Every package that is built for the host, except this program.
+const HOST: [&str; 5] = ["--workspace", "--exclude", PACKAGE, "--exclude", "xtask"];
+
+/// Runs `cargo test`, shows its output line by line and takes it in. Returns whether it succeeded.
+fn run(
+    steps: &mut Steps,
+    command: &mut Command,
+    args: &Args,
+    summary: &mut Summary,
+) -> Result<bool> {
+    steps.close_line();
+    command.args(&args.filter).arg("--").args(&args.libtest);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {}", exec::shown(command)))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    // Bounded: a flood of output makes the tests wait for the terminal, as it would without us in between.
+    let (lines, taken) = mpsc::sync_channel(256);
+    std::thread::scope(|scope| {
+        let other = lines.clone();
+        scope.spawn(move || show(stdout, std::io::stdout(), &lines));
+        scope.spawn(move || show(stderr, std::io::stderr(), &other));
+        taken.iter().for_each(|line: String| summary.line(&line));
+    });
+    Ok(child.wait()?.success())
+}
+
+/// Copies a stream line by line. Tests print what they like: invalid UTF-8 is shown unchanged.
+fn show(from: Option<impl Read>, mut to: impl Write, lines: &mpsc::SyncSender<String>) {
+    let Some(from) = from else { return };
+    for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+        // A closed terminal, or a receiver that is gone, is no reason to stop the tests.
+        let _ = to.write_all(&[line.as_slice(), b"\n"].concat());
+        let _ = lines.send(String::from_utf8_lossy(&line).into_owned());
+    }
+}
