@@ -44,6 +44,15 @@ pub struct Header {
     pub time_ns: u64,
 }
 
+impl Header {
+    /// Of a record inside another.
+    pub const NONE: Header = Header {
+        kind: 0,
+        reserved: 0,
+        time_ns: 0,
+    };
+}
+
 /// A process: its id and when it started. A reused id has another start.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,

@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use detector_common::{
     counter::Counter,
-    event::{Exit, ThreadEnd, kind},
+    event::{Exit, Header, ThreadEnd, kind},
 };
 
 use super::header;
@@ -22,7 +22,8 @@ fn exit(ctx: BtfTracePointContext) -> i32 {
 fn try_exit(ctx: &BtfTracePointContext) {
     let task = Task(ctx.arg::<*const u8>(0));
     if task.live_threads() != 0 {
-        return;
+        let end = thread_totals(task, header(kind::THREAD_END), 0);
+        return emit::record(&PROCESS_RING, end, Counter::ThreadEndDropped);
     }
     emit::record(
         &PROCESS_RING,
@@ -34,6 +35,7 @@ fn try_exit(ctx: &BtfTracePointContext) {
             uid: task.uid(),
             cgroup_id: task.cgroup_id(),
             comm: task.comm(),
+            thread: thread_totals(task, Header::NONE, 0),
         },
         Counter::ExitDropped,
     );
@@ -48,16 +50,19 @@ fn thread_end(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn try_thread_end(ctx: &BtfTracePointContext) {
     let task = Task(ctx.arg::<*const u8>(0));
-    emit::record(
-        &PROCESS_RING,
-        ThreadEnd {
-            header: header(kind::THREAD_END),
-            start_boottime_ns: task.start_boottime_ns(),
-            tgid: task.tgid(),
-            pid: task.pid(),
-            cpu_ns: task.cpu_ns(),
-            run_delay_ns: task.run_delay_ns(),
-        },
-        Counter::ThreadEndDropped,
-    );
+    let end = thread_totals(task, header(kind::THREAD_END), 1);
+    emit::record(&PROCESS_RING, end, Counter::ThreadEndDropped);
+}
+
+#[inline(always)]
+fn thread_totals(task: Task, header: Header, is_final: u64) -> ThreadEnd {
+    ThreadEnd {
+        header,
+        is_final,
+        start_boottime_ns: task.start_boottime_ns(),
+        tgid: task.tgid(),
+        pid: task.pid(),
+        cpu_ns: task.cpu_ns(),
+        run_delay_ns: task.run_delay_ns(),
+    }
 }

@@ -1,0 +1,104 @@
+//! `detector check`: loads every probe for real, says what came of it, and unloads.
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use super::{CANNOT_RUN, DEGRADED};
+use crate::{
+    config::Config,
+    kernel::{Facts, Loaded, Plan, Probe, Sizes, State},
+};
+
+/// Prints what works and what is lost.
+pub fn execute(config: anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
+    let paint = Paint(std::io::stdout().is_terminal());
+    let facts = Facts::read();
+    let plan = Plan::new(&facts);
+    println!("kernel         {}", facts.kernel_release);
+    if let Some(mode) = facts.lockdown.as_deref().filter(|mode| *mode != "none") {
+        println!("lockdown       {mode}");
+    }
+    match facts.package_database {
+        Some(name) => println!("packages       {name}"),
+        None => println!("packages       {}", paint.yellow("none found")),
+    }
+    let config = match config {
+        Ok(config) => {
+            println!("configuration  {}", paint.green("valid"));
+            Some(config)
+        }
+        Err(error) => {
+            println!("configuration  {}", paint.red(&format!("{error:#}")));
+            None
+        }
+    };
+    println!();
+
+    let sizes = Sizes::from(&config.clone().unwrap_or_default().kernel);
+    let states: Vec<(Probe, State)> = match Loaded::new(&facts, &plan, sizes) {
+        Ok(loaded) => loaded.status.probes.clone(),
+        Err(error) => plan
+            .probes
+            .iter()
+            .map(|(probe, _)| (*probe, State::Refused(error.to_string())))
+            .collect(),
+    };
+    println!("{:<12}{:<11}{}", "probe", "state", "for");
+    for (probe, state) in &states {
+        let (word, reason) = match state {
+            State::Attached => (paint.green("attached"), ""),
+            State::Skipped(reason) => (paint.red("skipped "), reason.as_str()),
+            State::Refused(reason) => (paint.red("refused "), reason.as_str()),
+        };
+        println!("{:<12}{word}   {}", probe.name(), probe.purpose());
+        if !reason.is_empty() {
+            println!("{:<12}{reason}", "");
+        }
+    }
+
+    let missing = |essential: bool| {
+        states
+            .iter()
+            .any(|(probe, state)| *state != State::Attached && probe.is_essential() == essential)
+    };
+    if !plan.degraded.is_empty() {
+        println!();
+        for sentence in &plan.degraded {
+            println!("{} {sentence}", paint.yellow("degraded:"));
+        }
+    }
+    println!();
+    let (verdict, code) = if config.is_none() || missing(true) {
+        (paint.red("cannot run"), CANNOT_RUN)
+    } else if missing(false) || !plan.degraded.is_empty() {
+        (paint.yellow("ready, degraded"), DEGRADED)
+    } else {
+        (paint.green("ready"), 0)
+    };
+    println!("{verdict}");
+    Ok(ExitCode::from(code))
+}
+
+/// Colours, or none.
+#[derive(Clone, Copy)]
+struct Paint(bool);
+
+impl Paint {
+    fn in_colour(self, code: u8, text: &str) -> String {
+        match self.0 {
+            true => format!("\x1b[{code}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+
+    fn red(self, text: &str) -> String {
+        self.in_colour(31, text)
+    }
+
+    fn green(self, text: &str) -> String {
+        self.in_colour(32, text)
+    }
+
+    fn yellow(self, text: &str) -> String {
+        self.in_colour(33, text)
+    }
+}

@@ -1,0 +1,141 @@
+//! One file per verb of the command line.
+
+mod check;
+mod run;
+
+use std::{io::IsTerminal as _, net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, Config};
+
+/// Exit code: it runs, but something is missing.
+pub const DEGRADED: u8 = 1;
+/// Exit code: it cannot run.
+pub const CANNOT_RUN: u8 = 2;
+
+/// Notices from inside the kernel when something eats the machine, and whose fault it is.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "\
+Examples:
+  detector check                       what this kernel supports
+  detector run                         watch this host; incidents as readable blocks
+  detector run --output json | jq .    the same as CloudEvents, one JSON object a line
+  detector run --for 60s               watch for a minute
+  detector config default > my.toml    every setting, its default and the reason for it
+
+Environment:
+  DETECTOR_LOG   what is logged to stderr: error, warn, info (default), debug; see
+                 the directives of tracing's EnvFilter")]
+pub struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Watch this host, in the foreground, until SIGTERM or SIGINT
+    Run(Run),
+    /// Say what this kernel and configuration support: exit 0 ready, 1 degraded, 2 cannot run
+    Check(Configuration),
+    /// The configuration file
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// Print the JSON Schema of everything that is sent
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Print every key with its default and the reason for it
+    Default,
+    /// Check a file and say what is wrong with it, by line and column
+    Check(Configuration),
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+struct Configuration {
+    /// Configuration file [default: /etc/detector/detector.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// What goes to stdout: blocks for people, or CloudEvents, one JSON object a line
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+    /// Stop by itself after this long, for example 90s or 10m
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Count destinations in this range as the outside world; may be given several times
+    #[arg(long, value_name = "CIDR", value_parser = range)]
+    treat_as_remote: Vec<IpNet>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Readable blocks, with colour on a terminal
+    Human,
+    /// CloudEvents 1.0, newline-delimited JSON
+    Json,
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Whatever kept the verb from doing its work, with the file, key or probe named.
+pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
+    match line.verb {
+        Verb::Run(options) => {
+            log_to_stderr();
+            let mut config = load(&options.configuration)?;
+            config.network.treat_as_remote.extend(&options.treat_as_remote);
+            run::execute(options, config)
+        }
+        Verb::Check(configuration) => check::execute(load(&configuration)),
+        Verb::Config { verb } => match verb {
+            ConfigVerb::Default => {
+                print!("{}", config::DEFAULT_TOML);
+                Ok(ExitCode::SUCCESS)
+            }
+            ConfigVerb::Check(configuration) => {
+                load(&configuration)?;
+                println!("the configuration is valid");
+                Ok(ExitCode::SUCCESS)
+            }
+        },
+        Verb::Schema => {
+            println!("{:#}", crate::event::schema());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn load(configuration: &Configuration) -> anyhow::Result<Config> {
+    Ok(Config::load_or_default(configuration.config.as_deref())?)
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("DETECTOR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// A range, or a single address as the range that holds only it.
+fn range(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("{text:?} is neither a range such as 198.51.100.0/24 nor an address"))
+}

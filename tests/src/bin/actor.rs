@@ -1,0 +1,322 @@
+//! Does one exactly known thing for a kernel test, and reports in JSON what ordinary means say of it.
+//!
+//! `/proc`, `stat(2)` and the process's own CPU clock are the independent sources that the tests
+//! compare the probes with. Every act is bounded; nothing is left behind.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::{
+        fd::AsRawFd as _,
+        unix::{fs::MetadataExt as _, process::CommandExt as _},
+    },
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    thread,
+    time::Duration,
+};
+
+use clap::Parser;
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
+
+#[derive(Parser, Debug)]
+enum Act {
+    /// Threads that each burn this much CPU time, then say how much the process used
+    Burn {
+        #[arg(long)]
+        ms: u64,
+        #[arg(long, default_value_t = 1)]
+        threads: u16,
+        #[arg(long)]
+        dodge_ticks: bool,
+    },
+    /// Threads one after the other, each burning this much
+    Churn {
+        #[arg(long)]
+        ms: u64,
+        #[arg(long)]
+        threads: u16,
+    },
+    /// Child processes, two at a time, each burning this much
+    Children {
+        #[arg(long)]
+        ms: u64,
+        #[arg(long)]
+        count: u32,
+    },
+    /// Say who this process is, then wait for the end of standard input
+    Show { _rest: Vec<std::ffi::OsString> },
+    /// Become a copy of this program in a memfd, and show
+    Memfd,
+    /// Become a copy of this program that was deleted, and show
+    Deleted { folder: PathBuf },
+    /// Become this program through `execveat` with an empty path, and show
+    Execveat,
+    /// Become this program from a thread that is not the leader, after burning in both
+    ExecFromThread {
+        #[arg(long)]
+        ms: u64,
+    },
+    /// Connect, say how it went, send this much, wait for the other side's end, close
+    Connect {
+        address: SocketAddr,
+        #[arg(long)]
+        uring: bool,
+        #[arg(long, default_value_t = 0)]
+        send: usize,
+    },
+    /// Accept this many connections on a port of its own
+    Listen {
+        #[arg(long)]
+        count: u32,
+    },
+    /// Run a program this many times, two at a time
+    Storm {
+        #[arg(long)]
+        count: u32,
+        program: PathBuf,
+    },
+    /// Fork a child that forks a grandchild and ends at once; the grandchild becomes `show`
+    Orphan,
+}
+
+fn main() -> ExitCode {
+    // Never outlive the test, whatever happens to it.
+    thread::spawn(|| {
+        thread::sleep(Duration::from_secs(300));
+        std::process::abort();
+    });
+    match act(Act::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("actor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(act: Act) -> io::Result<()> {
+    let this = std::env::current_exe()?;
+    match act {
+        Act::Burn {
+            ms,
+            threads,
+            dodge_ticks,
+        } => {
+            let burners: Vec<_> = (0..threads)
+                .map(|_| thread::spawn(move || burn(ms, dodge_ticks)))
+                .collect();
+            for burner in burners {
+                burner.join().expect("a burner does not panic");
+            }
+            say(&json!({ "cpu_ns": process_cpu_ns() }))
+        }
+        Act::Churn { ms, threads } => {
+            for _ in 0..threads {
+                thread::spawn(move || burn(ms, false))
+                    .join()
+                    .expect("a burner does not panic");
+            }
+            say(&json!({ "cpu_ns": process_cpu_ns() }))
+        }
+        Act::Children { ms, count } => {
+            let ms = ms.to_string();
+            repeat(count, || {
+                let mut child = Command::new(&this);
+                child.args(["burn", "--ms", &ms]).stdout(std::process::Stdio::null());
+                child
+            })?;
+            let stat = fs::read_to_string("/proc/self/stat")?;
+            // cutime and cstime: fields 16 and 17; the kernel scales them to the exact run time.
+            let ticks: u64 = after_comm(&stat)
+                .skip(13)
+                .take(2)
+                .filter_map(|field| field.parse::<u64>().ok())
+                .sum();
+            let user_hz = rustix::param::clock_ticks_per_second();
+            say(&json!({ "children_cpu_ns": ticks * (1_000_000_000 / user_hz), "cpu_ns": process_cpu_ns() }))
+        }
+        Act::Show { .. } => {
+            say(&whoami()?)?;
+            io::stdin().read_to_end(&mut Vec::new()).map(drop)
+        }
+        Act::Memfd => {
+            let memfd = rustix::fs::memfd_create("kworker/0:1", rustix::fs::MemfdFlags::empty())?;
+            let mut file = File::from(memfd);
+            file.write_all(&fs::read(&this)?)?;
+            // Through a read-only descriptor: one that is open for writing is busy.
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let reopened = File::open(&path)?;
+            drop(file);
+            become_show(Path::new(&format!("/proc/self/fd/{}", keep(reopened)?)))
+        }
+        Act::Deleted { folder } => {
+            let copy = folder.join("gone");
+            fs::copy(&this, &copy)?;
+            let file = File::open(&copy)?;
+            fs::remove_file(&copy)?;
+            become_show(Path::new(&format!("/proc/self/fd/{}", keep(file)?)))
+        }
+        Act::Execveat => Err(tests::raw::execveat(&File::open(&this)?, &[c"show", c"show"])),
+        Act::ExecFromThread { ms } => {
+            burn(ms, false);
+            let thread = thread::spawn(move || {
+                burn(2 * ms, false);
+                become_show(&this)
+            });
+            thread.join().expect("the thread does not panic")
+        }
+        Act::Connect {
+            address,
+            uring,
+            send,
+        } => connect(address, uring, send),
+        Act::Listen { count } => {
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            say(&json!({ "port": listener.local_addr()?.port() }))?;
+            for _ in 0..count {
+                drop(listener.accept()?);
+            }
+            say(&json!({ "accepted": count }))?;
+            io::stdin().read_to_end(&mut Vec::new()).map(drop)
+        }
+        Act::Storm { count, program } => {
+            repeat(count, || Command::new(&program))?;
+            say(&json!({ "ran": count }))
+        }
+        Act::Orphan => {
+            // sh forks, the child becomes the background job's parent and ends at once.
+            let mut sh = Command::new("/bin/sh");
+            sh.arg("-c")
+                .arg("(exec 3<&0; \"$0\" show <&3 & ) ; cat > /dev/null")
+                .arg(this);
+            Err(sh.exec())
+        }
+    }
+}
+
+/// Burns CPU time of this thread.
+fn burn(ms: u64, dodge_ticks: bool) {
+    use tests::burn;
+    let until = Duration::from_millis(ms);
+    let load = burn::Load {
+        duty_percent: 100,
+        dodge_ticks,
+    };
+    while burn::thread_cpu_time() < until {
+        let left = until.saturating_sub(burn::thread_cpu_time());
+        burn::run(load, std::time::Instant::now() + left);
+    }
+}
+
+/// Runs `make`'s command `count` times, two at a time.
+fn repeat(count: u32, make: impl Fn() -> Command + Sync) -> io::Result<()> {
+    let run = |count: u32| -> io::Result<()> {
+        for _ in 0..count {
+            make().status()?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let half = scope.spawn(|| run(count / 2));
+        run(count - count / 2)?;
+        half.join().expect("a runner does not panic")
+    })
+}
+
+fn connect(address: SocketAddr, uring: bool, send: usize) -> io::Result<()> {
+    let stream = if uring {
+        tests::raw::connect_by_io_uring(address)
+    } else {
+        TcpStream::connect(address)
+    };
+    let mut stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => return say(&json!({ "errno": error.raw_os_error() })),
+    };
+    say(&json!({ "local": stream.local_addr()?.to_string() }))?;
+    stream.write_all(&vec![b'x'; send])?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received)?;
+    drop(stream);
+    say(&json!({ "received": received.len() }))?;
+    io::stdin().read_to_end(&mut Vec::new()).map(drop)
+}
+
+/// A descriptor that survives exec.
+fn keep(file: File) -> io::Result<i32> {
+    let kept = rustix::io::dup(&file)?;
+    rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::empty())?;
+    Ok(std::os::fd::IntoRawFd::into_raw_fd(kept))
+}
+
+fn become_show(program: &Path) -> io::Result<()> {
+    Err(Command::new(program).arg("show").exec())
+}
+
+/// What `/proc` and `stat(2)` say of this process.
+fn whoami() -> io::Result<Value> {
+    let exe = fs::metadata("/proc/self/exe")?;
+    let filesystem = rustix::fs::statfs("/proc/self/exe")?;
+    // The name in it may be any bytes.
+    let lossy = |path| -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
+    };
+    let status = lossy("/proc/self/status")?;
+    let number = |key: &str| -> Option<i64> {
+        let line = status.lines().find_map(|l| l.strip_prefix(key))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let last = |key: &str| -> Option<i64> {
+        let line = status.lines().find_map(|l| l.strip_prefix(key))?;
+        line.split_whitespace().last()?.parse().ok()
+    };
+    let stat = lossy("/proc/self/stat")?;
+    let field = |number: usize| after_comm(&stat).nth(number - 3).and_then(|f| f.parse::<i64>().ok());
+    let id = |path: &str| fs::read_to_string(path).ok().and_then(|t| t.trim().parse::<u32>().ok());
+    Ok(json!({
+        "pid": std::process::id(),
+        "ppid": number("PPid:"),
+        "uid": number("Uid:"),
+        "gid": number("Gid:"),
+        "namespace_pid": last("NSpid:"),
+        "session": field(6),
+        "nice": field(19),
+        "start_ticks": field(22),
+        "policy": field(41),
+        "loginuid": id("/proc/self/loginuid"),
+        "audit_session": id("/proc/self/sessionid"),
+        "dev": exe.dev(),
+        "inode": exe.ino(),
+        "ctime_sec": exe.ctime(),
+        "ctime_nsec": exe.ctime_nsec(),
+        "nlink": exe.nlink(),
+        "mode": exe.mode(),
+        "size": exe.size(),
+        "file_uid": exe.uid(),
+        "fs_magic": filesystem.f_type,
+        "comm": fs::read("/proc/self/comm")?.trim_ascii_end(),
+        "cmdline": fs::read("/proc/self/cmdline")?,
+    }))
+}
+
+/// Fields of `/proc/PID/stat` from the third on; the second may contain anything.
+fn after_comm(stat: &str) -> impl Iterator<Item = &str> {
+    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    rest.split_whitespace()
+}
+
+/// The process's own exact CPU clock, dead threads included.
+fn process_cpu_ns() -> i64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+fn say(value: &Value) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{value}")?;
+    stdout.flush()
+}

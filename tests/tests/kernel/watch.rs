@@ -1,0 +1,219 @@
+//! A set of probes of a test's own, and what they saw.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{Duration, Instant},
+};
+
+use detector::{
+    input::{Exec, Scan},
+    kernel::{Facts, Loaded, Plan, Sizes, Status},
+    source::{
+        decode::Record,
+        ring,
+        scan::{Clock, Scanner},
+    },
+};
+use detector_common::{counter::Counter, event};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// The sizes the daemon uses by default.
+pub const DEFAULT_SIZES: Sizes = Sizes {
+    process_ring_bytes: 4 << 20,
+    network_ring_bytes: 1 << 20,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Probes in the kernel and everything they said so far.
+pub struct Watch {
+    loaded: Loaded,
+    scanner: Scanner,
+    /// In the order of each ring; process records before network records of one drain.
+    pub records: Vec<Record>,
+    /// The last pass.
+    pub scan: Scan,
+    _turn: Turn,
+}
+
+/// Tests that count events of the whole machine need the others to be quiet.
+static OTHERS: RwLock<()> = RwLock::new(());
+
+/// How a test shares the machine with the other tests.
+pub enum Turn {
+    /// With others.
+    Shared(RwLockReadGuard<'static, ()>),
+    /// Alone.
+    Alone(RwLockWriteGuard<'static, ()>),
+    /// As another watch of the same test.
+    Same,
+}
+
+impl Turn {
+    /// Waits for tests that must be alone.
+    pub fn shared() -> Self {
+        Turn::Shared(OTHERS.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits for all other tests.
+    pub fn alone() -> Self {
+        Turn::Alone(OTHERS.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Loads probes of the test's own, or says why the test is skipped and leaves it.
+macro_rules! watch {
+    () => {
+        watch!($crate::watch::DEFAULT_SIZES, $crate::watch::Turn::shared())
+    };
+    ($sizes:expr, $turn:expr) => {{
+        match $crate::watch::Watch::start($sizes, $turn) {
+            Ok(watch) => watch,
+            Err(reason) => {
+                let name = std::thread::current().name().unwrap_or_default().to_owned();
+                println!("SKIPPED {name}: {reason}");
+                assert!(
+                    std::env::var_os("DETECTOR_REQUIRE_KERNEL_TESTS").is_none(),
+                    "this machine can run kernel tests, yet: {reason}"
+                );
+                return;
+            }
+        }
+    }};
+}
+pub(crate) use watch;
+
+impl Watch {
+    /// Loads and attaches every probe.
+    pub fn start(sizes: Sizes, turn: Turn) -> Result<Self, String> {
+        let facts = Facts::read();
+        let loaded =
+            Loaded::new(&facts, &Plan::new(&facts), sizes).map_err(|error| error.to_string())?;
+        let missing: Vec<_> = Status::missing(&loaded.status).collect();
+        if !missing.is_empty() {
+            return Err(format!("{missing:?}"));
+        }
+        let mut watch = Watch {
+            loaded,
+            scanner: Scanner::default(),
+            records: Vec::new(),
+            scan: Scan::default(),
+            _turn: turn,
+        };
+        watch.pass();
+        Ok(watch)
+    }
+
+    /// Takes what is in the rings.
+    pub fn drain(&mut self) {
+        for ring in [&mut self.loaded.process_ring, &mut self.loaded.network_ring] {
+            while ring::drain(ring, |record| self.records.push(record)).records == ring::BATCH {}
+        }
+    }
+
+    /// One pass of the task iterator.
+    pub fn pass(&mut self) {
+        self.scanner
+            .pass(&mut self.loaded, Clock::now(), &[], &mut self.scan)
+            .expect("the pass succeeds");
+    }
+
+    /// A loss counter.
+    pub fn lost(&self, counter: Counter) -> u64 {
+        self.loaded.counter(counter).expect("the map is readable")
+    }
+
+    /// Runs a probe missed because it was running already.
+    pub fn missed_runs(&self) -> Option<u64> {
+        self.loaded.missed_runs()
+    }
+
+    /// Drains until `found` finds something.
+    pub fn until<T>(&mut self, what: &str, mut found: impl FnMut(&[Record]) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.drain();
+            if let Some(found) = found(&self.records) {
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "waited {PATIENCE:?} for {what}; lost {:?}, missed {:?}",
+                Counter::ALL.iter().map(|c| self.lost(*c)).collect::<Vec<_>>(),
+                self.missed_runs(),
+            );
+            // Records come without a wake-up: look again after the drain interval at the latest.
+            let mut fds = [PollFd::new(&self.loaded.process_ring, PollFlags::IN)];
+            let interval = Timespec {
+                tv_sec: 0,
+                tv_nsec: 20_000_000,
+            };
+            poll(&mut fds, Some(&interval)).expect("poll works on a ring");
+        }
+    }
+
+    /// The first exec of a process that `wanted` accepts.
+    pub fn exec(&mut self, tgid: u32, wanted: impl Fn(&Exec) -> bool) -> Exec {
+        self.until("an exec record", |records| {
+            execs(records)
+                .find(|exec| exec.process.tgid == tgid && wanted(exec))
+                .cloned()
+        })
+    }
+
+    /// The bills of a process, once all its `threads` have one.
+    pub fn bills(&mut self, tgid: u32, threads: usize) -> Vec<event::ThreadEnd> {
+        self.until("the bills of a process", |records| {
+            let bills = bills(records, |bill| bill.tgid == tgid);
+            (bills.len() == threads).then_some(bills)
+        })
+    }
+}
+
+/// The exec records among others.
+pub fn execs(records: &[Record]) -> impl Iterator<Item = &Exec> {
+    records.iter().filter_map(|record| match record {
+        Record::Exec(exec) => Some(&**exec),
+        _ => None,
+    })
+}
+
+/// The last bill of each thread among other records: the final one where it has come.
+pub fn bills(
+    records: &[Record],
+    wanted: impl Fn(&event::ThreadEnd) -> bool,
+) -> Vec<event::ThreadEnd> {
+    let mut last = HashMap::new();
+    for record in records {
+        let bill = match record {
+            Record::ThreadEnd(bill) => *bill,
+            Record::Exit(exit) => exit.thread,
+            _ => continue,
+        };
+        let known = last.entry((bill.pid, bill.start_boottime_ns)).or_insert(bill);
+        if known.is_final == 0 {
+            *known = bill;
+        }
+    }
+    last.into_values().filter(wanted).collect()
+}
+
+/// The fork records among others.
+pub fn forks(records: &[Record]) -> impl Iterator<Item = event::Fork> {
+    records.iter().filter_map(|record| match record {
+        Record::Fork(fork) => Some(*fork),
+        _ => None,
+    })
+}
+
+/// The connection records of one process among others.
+pub fn connections(records: &[Record], tgid: u32) -> Vec<event::Connection> {
+    records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Connection(change) if change.process.tgid == tgid => Some(*change),
+            _ => None,
+        })
+        .collect()
+}
