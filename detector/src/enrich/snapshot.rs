@@ -1,7 +1,8 @@
 //! Processes older than the daemon, told as the execs they once were.
 //!
 //! The kernel's task scan says which processes there are; the image comes from `/proc`. An exec in the
-//! middle of the reading would mix two images, so the image is compared before and after.
+//! middle of the reading would mix two images, so the image is compared before and after. A process caught
+//! inside `execve` may show its new image without arguments; the kernel reports that exec itself.
 
 use std::{io, io::Read};
 
