@@ -43,7 +43,7 @@ pub enum ConfigError {
     #[error("{}", message(place, key.as_deref(), reason))]
     Syntax {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// The key, where there is one.
         key: Option<String>,
         /// What is wrong.
@@ -53,7 +53,7 @@ pub enum ConfigError {
     #[error("{}", message(place, Some(key), reason))]
     Invalid {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// The key.
         key: String,
         /// What is wrong.

@@ -17,8 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use error::ConfigError;
-use error::Place;
+pub use error::{ConfigError, Place};
 pub use section::{Enrich, Http, Kernel, Network, Sink};
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +87,7 @@ impl Config {
         match config.problem() {
             None => Ok(config),
             Some((key, reason)) => Err(ConfigError::Invalid {
-                place: Place::new(path.into(), text, locate::span_of(text, &key)),
+                place: Box::new(Place::new(path.into(), text, locate::span_of(text, &key))),
                 key,
                 reason,
             }),
@@ -110,7 +109,7 @@ fn syntax(path: PathBuf, text: &str, error: &toml::de::Error) -> ConfigError {
         key: span
             .as_ref()
             .and_then(|span| locate::key_at(text, span.start)),
-        place: Place::new(path, text, span),
+        place: Box::new(Place::new(path, text, span)),
         reason: error.message().to_owned(),
     }
 }

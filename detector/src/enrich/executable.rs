@@ -91,23 +91,36 @@ impl Executables {
         }
     }
 
-    /// Facts about a script by its path, under its own identity of now; `None`: not reached, or not a
-    /// regular file.
+    /// Facts about a script by its path, under its own identity; `None`: not reached, or not a regular
+    /// file. What the interpreter was given is not known, so this is what lies there *now*.
+    ///
+    /// Only through a living process: after its end nobody knows in whose file system the path was
+    /// meant, and a container's script would be taken for the host's of the same name.
     pub(super) fn script(
         &mut self,
         script: &[u8],
-        process: Option<&ProcessDir>,
+        process: &ProcessDir,
         now: Instant,
     ) -> Option<ExecutableFacts> {
         if !script.starts_with(b"/") || path::is_descriptor(script) {
             return None;
         }
-        let root = process.and_then(|process| process.pin("root").ok());
-        let root = root.as_ref().unwrap_or(&self.root);
+        let root = process.pin("root").ok()?;
         let file = Pinned::below(root, script, ResolveFlags::empty()).ok()?;
         // Not a regular file, or one that reads differently for every reader.
         file.reader().ok()?;
-        Some(self.facts(file.id(), &file, process, now))
+        let mut facts = self.facts(file.id(), &file, Some(process), now);
+        // A script can be replaced by a link to a shipped one while it runs. A link is as good as what
+        // it leads to only if it is shipped itself.
+        let linked = facts.path.as_deref() != Some(script);
+        if linked
+            && matches!(facts.owner, Owner::Package(_))
+            && !matches!(self.packages.owner(script, now), Owner::Package(_))
+        {
+            facts.owner = Owner::Unknown("reached through a link");
+        }
+        process.verify().ok()?;
+        Some(facts)
     }
 
     /// What `file` is, from memory as far as that cannot have changed.
@@ -130,7 +143,8 @@ impl Executables {
             path: path.map(Into::into),
             owner,
             sha256,
-            modified_unix_ns: (stat.st_mtime as i64)
+            modified_unix_ns: stat
+                .st_mtime
                 .checked_mul(1_000_000_000)
                 .and_then(|ns| ns.checked_add(stat.st_mtime_nsec as i64)),
         };

@@ -76,7 +76,7 @@ impl Pinned {
         let target = rustix::fs::readlink(link, Vec::new())?;
         Ok(path::without_mark(
             target.into_bytes(),
-            self.stat.st_nlink as u64,
+            self.stat.st_nlink > 0,
         ))
     }
 
@@ -98,7 +98,7 @@ impl Pinned {
         if changed(&self.stat) == then {
             return true;
         }
-        let modified = (self.stat.st_mtime as i64, self.stat.st_mtime_nsec as u32);
+        let modified = (self.stat.st_mtime, self.stat.st_mtime_nsec as u32);
         self.stat.st_nlink == 0 && modified <= then && self.born().is_none_or(|born| born <= then)
     }
 
@@ -140,5 +140,5 @@ pub(super) fn id(stat: &Stat) -> ExecutableId {
 }
 
 fn changed(stat: &Stat) -> (i64, u32) {
-    (stat.st_ctime as i64, stat.st_ctime_nsec as u32)
+    (stat.st_ctime, stat.st_ctime_nsec as u32)
 }

@@ -5,8 +5,8 @@ const DELETED: &[u8] = b" (deleted)";
 
 /// The target of a `/proc` link without the kernel's ` (deleted)`. Only a file without links can carry
 /// the mark: with a link left, the same bytes may be the name an attacker gave it.
-pub(super) fn without_mark(mut target: Vec<u8>, nlink: u64) -> Vec<u8> {
-    if nlink == 0 && target.ends_with(DELETED) {
+pub(super) fn without_mark(mut target: Vec<u8>, has_links: bool) -> Vec<u8> {
+    if !has_links && target.ends_with(DELETED) {
         target.truncate(target.len() - DELETED.len());
     }
     target
@@ -45,13 +45,16 @@ mod tests {
     #[test]
     fn mark_is_cut_from_a_file_without_links_only() {
         let marked = b"/tmp/x (deleted)".to_vec();
-        assert_eq!(without_mark(marked.clone(), 0), b"/tmp/x");
-        assert_eq!(without_mark(marked.clone(), 1), marked);
+        assert_eq!(without_mark(marked.clone(), false), b"/tmp/x");
+        assert_eq!(without_mark(marked.clone(), true), marked);
         assert_eq!(
-            without_mark(b"/tmp/x (deleted) (deleted)".to_vec(), 0),
+            without_mark(b"/tmp/x (deleted) (deleted)".to_vec(), false),
             marked
         );
-        assert_eq!(without_mark(b"/memfd:x (deleted)".to_vec(), 0), b"/memfd:x");
+        assert_eq!(
+            without_mark(b"/memfd:x (deleted)".to_vec(), false),
+            b"/memfd:x"
+        );
     }
 
     #[test]

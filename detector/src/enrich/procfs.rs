@@ -124,8 +124,8 @@ impl ProcessDir {
         let fail = |error: rustix::io::Errno| self.error(name, error.into());
         let stat = rustix::fs::statat(&self.dir, name, rustix::fs::AtFlags::empty());
         let target = rustix::fs::readlinkat(&self.dir, name, Vec::new()).map_err(fail)?;
-        let nlink = stat.map_err(fail)?.st_nlink as u64;
-        Ok(path::without_mark(target.into_bytes(), nlink))
+        let has_links = stat.map_err(fail)?.st_nlink > 0;
+        Ok(path::without_mark(target.into_bytes(), has_links))
     }
 
     /// Opens what a link of the directory leads to, without opening it for reading.

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::{executable::Executables, process, procfs::ProcessDir, snapshot, user::Users};
 use crate::{
     config,
-    input::{Exec, ExecutableFacts, ProcessFacts},
+    input::{Exec, ExecutableFacts, ProcessFacts, ProcessKey},
     output::Enrich,
 };
 
@@ -42,9 +42,16 @@ enum Request {
 pub enum Answer {
     /// About a process: exactly one for each question, unless the queue was full.
     Process(ProcessFacts),
-    /// About a file: the executable in question (always, if asked), and then the script (if it was
-    /// reached) under the script's own identity, with [`ProcessFacts::script_path`] as it lies on disk.
+    /// About the executable in question: always, if one was asked about.
     Executable(ExecutableFacts),
+    /// About the script a process runs, under the script's own identity: after
+    /// [`Answer::Executable`], if the script was reached while the process lived.
+    Script {
+        /// The process.
+        process: ProcessKey,
+        /// The file at [`ProcessFacts::script_path`].
+        facts: ExecutableFacts,
+    },
     /// A process older than the daemon.
     Snapshot(Box<Exec>),
     /// The end of one snapshot: how many images were told, and how many processes ended, or kept
@@ -179,8 +186,12 @@ impl Enricher {
         };
         let facts = self.executables.image(id, process, path, now);
         self.send(Answer::Executable(facts))?;
-        match script.and_then(|script| self.executables.script(&script, process, now)) {
-            Some(facts) => self.send(Answer::Executable(facts)),
+        let script = script.zip(process);
+        match script.and_then(|(path, process)| self.executables.script(&path, process, now)) {
+            Some(facts) => self.send(Answer::Script {
+                process: question.process,
+                facts,
+            }),
             None => Ok(()),
         }
     }
