@@ -24,6 +24,7 @@ pub mod snapshot;
 mod user;
 pub mod worker;
 
+pub use procfs::ProcessError;
 pub use worker::{Answer, Enricher, Handle, LOSS, Refused};
 
 #[cfg(test)]
