@@ -1,1 +1,31 @@
-//! enrich
+//! Answers what the engine asks about processes and files: paths, units, users, owners, hashes.
+//!
+//! Everything here reads `/proc` and disk and may block, so it runs on one thread of its own behind
+//! bounded queues ([`worker`]); a question that finds the queue full is dropped and counted, never
+//! waited for. Every answer is about a *verified* subject: a process is checked by (tgid, start)
+//! before and after it was read, a file by (device, inode, ctime) on the descriptor that is read.
+//! What cannot be verified is `None` or a reason, never a guess.
+//!
+//! Paths were chosen by an attacker. They are opened without blocking and without following the
+//! kernel's magic links, devices and pipes are never opened for reading, and amounts are bounded.
+//! It refuses the network (no NSS, no LDAP) and running any program.
+
+mod cache;
+pub mod cgroup;
+mod executable;
+mod file;
+mod hash;
+mod mount;
+mod package;
+mod path;
+mod process;
+mod procfs;
+pub mod snapshot;
+mod user;
+pub mod worker;
+
+pub use procfs::ProcessError;
+pub use worker::{Answer, Enricher, Handle, LOSS, Refused};
+
+#[cfg(test)]
+mod tests;

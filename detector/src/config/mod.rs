@@ -1,0 +1,147 @@
+//! The configuration file: what an operator may decide, and every default.
+//!
+//! Owns [`Config`], its sections and the way from a file to a checked value. A key that is not known,
+//! a wrong type and a value that cannot work are errors that name file, line, column and key: a
+//! typing error must never silently mean "default". A file that anybody but its owner could have
+//! written is refused, since it decides who is told about an intrusion.
+//!
+//! It refuses to read anything the file points at (tokens, certificates): the owner of the key does.
+
+mod error;
+mod locate;
+mod section;
+
+use std::{
+    io::Read,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+pub use error::{ConfigError, Place};
+pub use section::{Enrich, Http, Kernel, Network, Sink};
+use serde::{Deserialize, Serialize};
+
+/// Where the configuration is looked for when no path is given.
+pub const DEFAULT_PATH: &str = "/etc/detector/detector.toml";
+
+/// Every key with its default and the reason for it, as `detector config default` prints it.
+pub const DEFAULT_TOML: &str = include_str!("default.toml");
+
+/// A configuration is a page of text; what is longer is a mistake.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What an operator may decide.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Thresholds of the engine.
+    pub detect: crate::detect::Config,
+    /// What counts as the outside world.
+    pub network: Network,
+    /// Bounds on what is read from disk about processes and files.
+    pub enrich: Enrich,
+    /// Ring sizes and intervals.
+    pub kernel: Kernel,
+    /// Where incidents are sent.
+    pub sink: Sink,
+}
+
+impl Config {
+    /// Reads and checks `path`; a file that is not there is an error.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which says where and what.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        match read(path)? {
+            Some(text) => Config::parse(path, &text),
+            None => Err(ConfigError::Missing { path: path.into() }),
+        }
+    }
+
+    /// The file the operator named, which must be there, or the one at [`DEFAULT_PATH`], which may
+    /// be missing: then every default holds.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which says where and what.
+    pub fn load_or_default(explicit: Option<&Path>) -> Result<Config, ConfigError> {
+        match explicit {
+            Some(path) => Config::load(path),
+            None => Config::load_optional(Path::new(DEFAULT_PATH)),
+        }
+    }
+
+    fn load_optional(path: &Path) -> Result<Config, ConfigError> {
+        match read(path)? {
+            Some(text) => Config::parse(path, &text),
+            None => Ok(Config::default()),
+        }
+    }
+
+    /// Checks `text`; `path` is for messages only.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`] or [`ConfigError::Invalid`].
+    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        let config: Config =
+            toml::from_str(text).map_err(|error| syntax(path.into(), text, &error))?;
+        match config.problem() {
+            None => Ok(config),
+            Some((key, reason)) => Err(ConfigError::Invalid {
+                place: Box::new(Place::new(path.into(), text, locate::span_of(text, &key))),
+                key,
+                reason,
+            }),
+        }
+    }
+
+    /// The first value that cannot work: its key and why.
+    fn problem(&self) -> Option<(String, String)> {
+        self.enrich
+            .problem()
+            .or_else(|| self.kernel.problem())
+            .or_else(|| self.sink.problem())
+    }
+}
+
+fn syntax(path: PathBuf, text: &str, error: &toml::de::Error) -> ConfigError {
+    let span = error.span();
+    ConfigError::Syntax {
+        key: span
+            .as_ref()
+            .and_then(|span| locate::key_at(text, span.start)),
+        place: Box::new(Place::new(path, text, span)),
+        reason: error.message().to_owned(),
+    }
+}
+
+/// The text of the file; `None` when there is none.
+fn read(path: &Path) -> Result<Option<String>, ConfigError> {
+    let io = |source| ConfigError::Read {
+        path: path.into(),
+        source,
+    };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io(error)),
+    };
+    let metadata = file.metadata().map_err(io)?;
+    if metadata.mode() & 0o022 != 0 {
+        return Err(ConfigError::Writable {
+            path: path.into(),
+            mode: metadata.mode() & 0o7777,
+        });
+    }
+    let mut text = String::new();
+    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
+    if read.map_err(io)? as u64 > MAX_BYTES {
+        return Err(ConfigError::TooLong {
+            path: path.into(),
+            max_bytes: MAX_BYTES,
+        });
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests;

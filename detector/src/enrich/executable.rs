@@ -1,0 +1,208 @@
+//! Owner and hash of an executable or a script, through the process or through its path.
+
+use std::{os::fd::OwnedFd, path::Path, time::Instant};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use super::{
+    cache::Cache,
+    file::{self, Pinned},
+    hash::{self, Bucket, Hasher},
+    package::Database,
+    path,
+    procfs::ProcessDir,
+};
+use crate::{
+    config,
+    input::{ExecutableFacts, ExecutableId, Owner, Sha256},
+};
+
+/// Finds facts about files, and remembers them.
+#[derive(Debug)]
+pub(super) struct Executables {
+    cache: Cache,
+    hasher: Hasher,
+    packages: Database,
+    root: OwnedFd,
+}
+
+/// A process's view of the file system, compared with ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum View {
+    /// The same mount namespace: its paths are ours.
+    Ours,
+    /// Another mount namespace over the same root file system, as systemd makes for `PrivateTmp=`.
+    OurRoot,
+    /// Another root: a container or a chroot.
+    Other,
+}
+
+impl Executables {
+    /// Reads packages below `/`.
+    ///
+    /// # Errors
+    /// `/` cannot be opened.
+    pub(super) fn new(config: &config::Enrich, now: Instant) -> std::io::Result<Executables> {
+        let bucket = Bucket::new(config.hash_bytes_per_second, config.hash_burst_bytes, now);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Executables {
+            cache: Cache::new(),
+            hasher: Hasher::new(config.hash_max_bytes, bucket),
+            packages: Database::open(Path::new("/")),
+            root: rustix::fs::open("/", flags, Mode::empty())?,
+        })
+    }
+
+    /// Facts about the image `id`: through the process that runs it, else at `filename`.
+    pub(super) fn image(
+        &mut self,
+        id: ExecutableId,
+        process: Option<&ProcessDir>,
+        filename: &[u8],
+        now: Instant,
+    ) -> ExecutableFacts {
+        let mut missing = hash::GONE;
+        if let Some(process) = process {
+            match Pinned::executable(process) {
+                Ok(file) if file.is_image(&id, process) => {
+                    return self.facts(id, &file, Some(process), now);
+                }
+                Ok(_) => missing = hash::CHANGED,
+                Err(_) if process.verify().is_ok() => missing = hash::UNREADABLE,
+                Err(_) => {}
+            }
+        }
+        if let Some(known) = self.cache.get(&id) {
+            return known.clone();
+        }
+        if filename.starts_with(b"/") && !path::is_descriptor(filename) {
+            match Pinned::below(&self.root, filename, ResolveFlags::empty()) {
+                Ok(file) if file.is(&id, None) => return self.facts(id, &file, None, now),
+                Ok(_) => missing = hash::CHANGED,
+                Err(_) => {}
+            }
+        }
+        ExecutableFacts {
+            id,
+            path: None,
+            owner: Owner::Unknown("file not reached"),
+            sha256: missing,
+            modified_unix_ns: None,
+        }
+    }
+
+    /// Facts about a script by its path, under its own identity; `None`: not reached, or not a regular
+    /// file. What the interpreter was given is not known, so this is what lies there *now*.
+    ///
+    /// Only through a living process: after its end nobody knows in whose file system the path was
+    /// meant, and a container's script would be taken for the host's of the same name.
+    pub(super) fn script(
+        &mut self,
+        script: &[u8],
+        process: &ProcessDir,
+        now: Instant,
+    ) -> Option<ExecutableFacts> {
+        if !script.starts_with(b"/") || path::is_descriptor(script) {
+            return None;
+        }
+        let root = process.pin("root").ok()?;
+        let file = Pinned::below(root, script, ResolveFlags::empty()).ok()?;
+        // Not a regular file, or one that reads differently for every reader.
+        file.reader().ok()?;
+        let mut facts = self.facts(file.id(), &file, Some(process), now);
+        // A script can be replaced by a link to a shipped one while it runs. A link is as good as what
+        // it leads to only if it is shipped itself.
+        let linked = facts.path.as_deref() != Some(script);
+        if linked
+            && matches!(facts.owner, Owner::Package(_))
+            && !matches!(self.packages.owner(script, now), Owner::Package(_))
+        {
+            facts.owner = Owner::Unknown("reached through a link");
+        }
+        process.verify().ok()?;
+        Some(facts)
+    }
+
+    /// What `file` is, from memory as far as that cannot have changed.
+    fn facts(
+        &mut self,
+        id: ExecutableId,
+        file: &Pinned,
+        process: Option<&ProcessDir>,
+        now: Instant,
+    ) -> ExecutableFacts {
+        let known = self.cache.get(&id).cloned();
+        let (path, owner) = self.place(file, process, now);
+        let sha256 = match known.as_ref().map(|known| known.sha256) {
+            Some(digest @ Sha256::Digest(_)) => digest,
+            _ => self.hasher.hash(file, now),
+        };
+        let stat = file.stat();
+        let facts = ExecutableFacts {
+            id,
+            path: path.map(Into::into),
+            owner,
+            sha256,
+            modified_unix_ns: stat
+                .st_mtime
+                .checked_mul(1_000_000_000)
+                .and_then(|ns| ns.checked_add(stat.st_mtime_nsec as i64)),
+        };
+        self.cache.put(facts.clone());
+        facts
+    }
+
+    /// Where the file lies on the host, and who ships it.
+    ///
+    /// Owned is only what runs from a path a package lists *and* lies at that path of the host, the
+    /// same inode: a mount namespace of the attacker's own can show any file as `/usr/bin/ssh`.
+    fn place(
+        &mut self,
+        file: &Pinned,
+        process: Option<&ProcessDir>,
+        now: Instant,
+    ) -> (Option<Vec<u8>>, Owner) {
+        let Ok(path) = file.real_path() else {
+            return (None, Owner::Unknown("path unreadable"));
+        };
+        let at_path = Pinned::below(&self.root, &path, ResolveFlags::NO_SYMLINKS);
+        let is_there = at_path
+            .is_ok_and(|there| file::id(there.stat()) == file.id() && there.stat().st_nlink > 0);
+        if is_there {
+            let owner = self.packages.owner(&path, now);
+            return (Some(path), owner);
+        }
+        let view = process.map_or(View::Ours, |process| self.view(process));
+        if view == View::Other {
+            return (None, Owner::Unknown("other root file system"));
+        }
+        let owner = match self.packages.owner(&path, now) {
+            // An update replaced it while it ran. To be at a listed path of our own mount namespace
+            // takes root, so this is no way for an intruder to look shipped.
+            Owner::Package(_) if file.stat().st_nlink == 0 && view == View::Ours => {
+                Owner::Unknown("replaced since it started")
+            }
+            Owner::Package(_) => Owner::Unowned,
+            other => other,
+        };
+        ((view == View::Ours).then_some(path), owner)
+    }
+
+    fn view(&self, process: &ProcessDir) -> View {
+        let theirs = process.link("ns/mnt").ok();
+        let ours = rustix::fs::readlink("/proc/self/ns/mnt", Vec::new()).ok();
+        if theirs.is_some() && theirs == ours.map(|link| link.into_bytes()) {
+            return View::Ours;
+        }
+        let root = process
+            .pin("root")
+            .ok()
+            .and_then(|root| rustix::fs::fstat(root).ok());
+        let same = root
+            .zip(rustix::fs::fstat(&self.root).ok())
+            .is_some_and(|(theirs, ours)| {
+                (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+            });
+        if same { View::OurRoot } else { View::Other }
+    }
+}

@@ -1,0 +1,185 @@
+//! Debian's database: one list of paths per package in `/var/lib/dpkg/info`.
+//!
+//! Lists keep the spelling of the package: `/bin/bash` where the file now lies in `/usr/bin`, because
+//! `/bin` is a symbolic link. The links of *this* host decide. A diversion moves a file that another
+//! package listed; both spellings count there too.
+
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use super::index::{Builder, Index};
+use crate::input::Owner;
+
+/// How often a path that is not listed makes us look whether the lists changed.
+const RECHECK: Duration = Duration::from_secs(2);
+
+/// Directories that a merged `/usr` replaced by links.
+const MERGED: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"];
+
+/// The lists of one host.
+#[derive(Debug)]
+pub(in crate::enrich) struct Dpkg {
+    root: PathBuf,
+    loaded: Option<Loaded>,
+    checked_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    /// mtime of the info directory before it was read, so that a change meanwhile is seen.
+    version: (i64, i64),
+    merged: Vec<&'static str>,
+    index: Index,
+}
+
+impl Dpkg {
+    /// The database below `root`; read at the first question.
+    pub(super) fn new(root: &Path) -> Dpkg {
+        Dpkg {
+            root: root.into(),
+            loaded: None,
+            checked_at: None,
+        }
+    }
+
+    /// Who lists `path`.
+    pub(super) fn owner(&mut self, path: &[u8], now: Instant) -> Owner {
+        if let Some(package) = self.find(path) {
+            return package;
+        }
+        let due = self
+            .checked_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= RECHECK);
+        if due {
+            self.checked_at = Some(now);
+            self.refresh();
+            if let Some(package) = self.find(path) {
+                return package;
+            }
+        }
+        match self.loaded {
+            Some(_) => Owner::Unowned,
+            None => Owner::Unknown("package database unreadable"),
+        }
+    }
+
+    fn find(&self, path: &[u8]) -> Option<Owner> {
+        let loaded = self.loaded.as_ref()?;
+        let package = loaded.index.get(&unmerge(path, &loaded.merged))?;
+        Some(Owner::Package(package.to_owned()))
+    }
+
+    /// Reads the lists unless they are as they were. A half-read database would call shipped files
+    /// unowned, so on an error there is none.
+    fn refresh(&mut self) {
+        let result = self.version().and_then(|version| {
+            if self.loaded.as_ref().is_some_and(|l| l.version == version) {
+                return Ok(());
+            }
+            self.loaded = Some(self.load(version)?);
+            Ok(())
+        });
+        if let Err(error) = result {
+            tracing::warn!(%error, root = %self.root.display(), "cannot read the package database");
+            self.loaded = None;
+        }
+    }
+
+    fn info(&self) -> PathBuf {
+        self.root.join("var/lib/dpkg/info")
+    }
+
+    fn version(&self) -> io::Result<(i64, i64)> {
+        let metadata = fs::metadata(self.info())?;
+        Ok((metadata.mtime(), metadata.mtime_nsec()))
+    }
+
+    fn load(&self, version: (i64, i64)) -> io::Result<Loaded> {
+        let merged: Vec<&str> = MERGED
+            .into_iter()
+            .filter(|dir| {
+                fs::read_link(self.root.join(dir)).is_ok_and(|target| {
+                    let usr = Path::new("usr").join(dir);
+                    target == usr || target == Path::new("/").join(&usr)
+                })
+            })
+            .collect();
+        let diversions = self.diversions(&merged)?;
+        let mut builder = Builder::new();
+        for entry in fs::read_dir(self.info())? {
+            let name = entry?.file_name();
+            let Some(package) = name.as_bytes().strip_suffix(b".list") else {
+                continue;
+            };
+            let package = String::from_utf8_lossy(package);
+            let list = match fs::read(self.info().join(OsStr::from_bytes(name.as_bytes()))) {
+                Ok(list) => list,
+                // Removed since the directory was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            builder.package(&package);
+            let plain_name = package.split(':').next().unwrap_or(&package);
+            for path in list.split(|byte| *byte == b'\n').filter(|p| p.len() > 1) {
+                let path = unmerge(path, &merged);
+                match diversions.get(&*path) {
+                    Some(diversion) if diversion.by != plain_name => builder.path(&diversion.to),
+                    _ => builder.path(&path),
+                }
+            }
+        }
+        Ok(Loaded {
+            version,
+            merged,
+            index: builder.build(),
+        })
+    }
+
+    /// Where files of other packages went, by their listed path.
+    fn diversions(&self, merged: &[&str]) -> io::Result<HashMap<Vec<u8>, Diversion>> {
+        let text = match fs::read(self.root.join("var/lib/dpkg/diversions")) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+        let entries = lines.chunks_exact(3).map(|lines| {
+            let diversion = Diversion {
+                to: unmerge(lines[1], merged).into_owned(),
+                by: String::from_utf8_lossy(lines[2]).into_owned(),
+            };
+            (unmerge(lines[0], merged).into_owned(), diversion)
+        });
+        Ok(entries.collect())
+    }
+}
+
+/// `dpkg-divert`: other packages' file lies at `to`; `by` alone (`:` for the administrator) keeps the
+/// original path.
+#[derive(Debug)]
+struct Diversion {
+    to: Vec<u8>,
+    by: String,
+}
+
+/// `/bin/x` as `/usr/bin/x` where `/bin` is a link to it.
+fn unmerge<'p>(path: &'p [u8], merged: &[&str]) -> std::borrow::Cow<'p, [u8]> {
+    let is_merged = path.strip_prefix(b"/").is_some_and(|rest| {
+        let first = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+        first.len() < rest.len() && merged.iter().any(|dir| dir.as_bytes() == first)
+    });
+    if is_merged {
+        [b"/usr", path].concat().into()
+    } else {
+        path.into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

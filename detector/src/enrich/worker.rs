@@ -1,0 +1,220 @@
+//! The thread that may block, and the queues to and from it.
+//!
+//! Questions are never waited for: a full queue drops the newest and counts it. Answers wait for the
+//! reader, so a slow reader fills the queue of questions and nothing else. The thread ends when the last
+//! [`Handle`] or the receiver is dropped.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc as sync_mpsc,
+    },
+    time::Instant,
+};
+
+use detector_common::event;
+use tokio::sync::mpsc;
+
+use super::{executable::Executables, process, procfs::ProcessDir, snapshot, user::Users};
+use crate::{
+    config,
+    input::{Exec, ExecutableFacts, ProcessFacts, ProcessKey},
+    output::Enrich,
+};
+
+/// Stable name of the loss of questions.
+pub const LOSS: &str = "enrich_dropped";
+
+/// Where user names come from.
+const PASSWD: &str = "/etc/passwd";
+
+/// What the thread is asked.
+#[derive(Debug)]
+enum Request {
+    Enrich(Enrich),
+    Snapshot(Vec<event::Task>),
+}
+
+/// What the thread found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// About a process: exactly one for each question, unless the queue was full.
+    Process(ProcessFacts),
+    /// About the executable in question: always, if one was asked about.
+    Executable(ExecutableFacts),
+    /// About the script a process runs, under the script's own identity: after
+    /// [`Answer::Executable`], if the script was reached while the process lived.
+    Script {
+        /// The process.
+        process: ProcessKey,
+        /// The file at [`ProcessFacts::script_path`].
+        facts: ExecutableFacts,
+    },
+    /// A process older than the daemon.
+    Snapshot(Box<Exec>),
+    /// The end of one snapshot: how many images were told, and how many processes ended, or kept
+    /// changing, before they could be read.
+    SnapshotEnd {
+        /// [`Answer::Snapshot`]s sent.
+        told: u64,
+        /// Processes missed.
+        missed: u64,
+    },
+}
+
+/// A question that was not taken. It is counted already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the queue of questions is full, or its thread has ended")]
+pub struct Refused;
+
+/// Counters that only grow.
+#[derive(Debug, Default)]
+struct Counters {
+    dropped: AtomicU64,
+    answered: AtomicU64,
+}
+
+/// Asks questions. Clones share queue and counters.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    requests: sync_mpsc::SyncSender<Request>,
+    counters: Arc<Counters>,
+}
+
+impl Handle {
+    /// Asks about a process and maybe its executable. Never blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] when the queue is full: the question is lost and counted.
+    pub fn enrich(&self, question: Enrich) -> Result<(), Refused> {
+        self.send(Request::Enrich(question))
+    }
+
+    /// Asks for the images of processes older than the daemon; tasks that lead no process of user
+    /// space are skipped. One request, however many tasks. Never blocks.
+    ///
+    /// # Errors
+    /// [`Refused`] when the queue is full: the whole request is lost and counted as one.
+    pub fn snapshot(&self, tasks: Vec<event::Task>) -> Result<(), Refused> {
+        self.send(Request::Snapshot(tasks))
+    }
+
+    /// Questions lost so far, to be reported as [`LOSS`].
+    pub fn dropped(&self) -> u64 {
+        self.counters.dropped.load(Relaxed)
+    }
+
+    /// Questions answered so far.
+    pub fn answered(&self) -> u64 {
+        self.counters.answered.load(Relaxed)
+    }
+
+    fn send(&self, request: Request) -> Result<(), Refused> {
+        self.requests.try_send(request).map_err(|_| {
+            self.counters.dropped.fetch_add(1, Relaxed);
+            Refused
+        })
+    }
+}
+
+/// Owns what enrichment remembers; lives on its thread.
+#[derive(Debug)]
+pub struct Enricher {
+    executables: Executables,
+    users: Users,
+    answers: mpsc::Sender<Answer>,
+}
+
+/// The reader of answers is gone.
+struct Closed;
+
+impl Enricher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The thread cannot be started, or `/` not be opened.
+    pub fn spawn(config: &config::Enrich) -> io::Result<(Handle, mpsc::Receiver<Answer>)> {
+        let (requests, questions) = sync_mpsc::sync_channel(config.queue);
+        let (answers, receiver) = mpsc::channel(config.queue);
+        let counters = Arc::new(Counters::default());
+        let handle = Handle {
+            requests,
+            counters: Arc::clone(&counters),
+        };
+        let mut enricher = Enricher {
+            executables: Executables::new(config, Instant::now())?,
+            users: Users::new(PASSWD),
+            answers,
+        };
+        std::thread::Builder::new()
+            .name("enrich".to_owned())
+            .spawn(move || {
+                for request in questions {
+                    if enricher.answer(request).is_err() {
+                        return;
+                    }
+                    counters.answered.fetch_add(1, Relaxed);
+                }
+            })?;
+        Ok((handle, receiver))
+    }
+
+    fn answer(&mut self, request: Request) -> Result<(), Closed> {
+        match request {
+            Request::Enrich(question) => self.enrich(&question),
+            Request::Snapshot(tasks) => self.snapshot(&tasks),
+        }
+    }
+
+    fn enrich(&mut self, question: &Enrich) -> Result<(), Closed> {
+        let process = ProcessDir::open(question.process).ok();
+        let process = process.as_ref();
+        let facts = process::facts(question, process, &mut self.users);
+        let script = facts.script_path.clone();
+        self.send(Answer::Process(facts))?;
+        let Some(id) = question.executable else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        // A script's own path says nothing about where its interpreter lies.
+        let path: &[u8] = if question.script {
+            b""
+        } else {
+            &question.filename
+        };
+        let facts = self.executables.image(id, process, path, now);
+        self.send(Answer::Executable(facts))?;
+        let script = script.zip(process);
+        match script.and_then(|(path, process)| self.executables.script(&path, process, now)) {
+            Some(facts) => self.send(Answer::Script {
+                process: question.process,
+                facts,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn snapshot(&mut self, tasks: &[event::Task]) -> Result<(), Closed> {
+        let (mut told, mut missed) = (0, 0);
+        for task in tasks {
+            match snapshot::image(task) {
+                Ok(exec) => {
+                    self.send(Answer::Snapshot(Box::new(exec)))?;
+                    told += 1;
+                }
+                Err(snapshot::SnapshotError::NoProcess { .. }) => {}
+                Err(error) => {
+                    tracing::debug!(%error, tgid = task.process.tgid, "process not told");
+                    missed += 1;
+                }
+            }
+        }
+        self.send(Answer::SnapshotEnd { told, missed })
+    }
+
+    fn send(&self, answer: Answer) -> Result<(), Closed> {
+        self.answers.blocking_send(answer).map_err(|_| Closed)
+    }
+}
