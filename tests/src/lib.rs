@@ -1,1 +1,17 @@
-//! tests
+//! What the scenarios, the demo and the stand-in share.
+//!
+//! Owns the moving parts of a rehearsed incident: a CPU load that is honest about what it burns
+//! ([`burn`]), a conversation that sounds like mining and is not ([`conversation`], [`pool`]), a real
+//! web server with one vulnerable page ([`web_stack`]), the daemon under observation ([`daemon`]) and the
+//! whole founding night ([`scenario`]), told to a newcomer by [`story`].
+//!
+//! Everything stays on loopback and in one temporary directory, is bounded in time, and ends with the
+//! process that started it. Nothing here mines, downloads or leaves the machine.
+//!
+//! Unlike the daemon's policy, these modules read the clock and the file system freely: they *are* the
+//! outside world. The only `unsafe` is in [`sys`].
+
+pub mod burn;
+pub mod conversation;
+pub mod pool;
+pub mod sys;
