@@ -13,5 +13,8 @@
 
 pub mod burn;
 pub mod conversation;
+pub mod http;
 pub mod pool;
+pub mod process;
 pub mod sys;
+pub mod web_stack;
