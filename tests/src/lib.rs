@@ -13,6 +13,7 @@
 
 pub mod burn;
 pub mod conversation;
+pub mod daemon;
 pub mod http;
 pub mod pool;
 pub mod process;
