@@ -17,5 +17,7 @@ pub mod daemon;
 pub mod http;
 pub mod pool;
 pub mod process;
+pub mod scenario;
+pub mod story;
 pub mod sys;
 pub mod web_stack;
