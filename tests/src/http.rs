@@ -1,7 +1,7 @@
 //! As much HTTP as it takes to view a page of one's own server and to post a file to it.
 //!
 //! One request per connection, over TCP to a socket address, with a deadline. It refuses answers beyond
-//! [`MAX_ANSWER_BYTES`], and knows no redirects, TLS or chunks: ask a real client for those.
+//! `MAX_ANSWER_BYTES`, and knows no redirects, TLS or chunks: ask a real client for those.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::io::{Read as _, Write as _};

@@ -18,5 +18,7 @@ pub mod http;
 pub mod pool;
 pub mod process;
 pub mod raw;
+pub mod scenario;
+pub mod story;
 pub mod sys;
 pub mod web_stack;
