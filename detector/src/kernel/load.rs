@@ -34,6 +34,15 @@ pub struct Sizes {
     pub network_ring_bytes: u32,
 }
 
+impl From<&crate::config::Kernel> for Sizes {
+    fn from(config: &crate::config::Kernel) -> Self {
+        Sizes {
+            process_ring_bytes: config.process_ring_bytes,
+            network_ring_bytes: config.network_ring_bytes,
+        }
+    }
+}
+
 /// Why nothing could be loaded at all. A single refused probe is no error but a [`State`].
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {

@@ -28,6 +28,12 @@ impl Status {
             .collect()
     }
 
+    /// All probes that run.
+    pub fn attached(&self) -> impl Iterator<Item = Probe> {
+        let runs = |(probe, state): &(Probe, State)| (*state == State::Attached).then_some(*probe);
+        self.probes.iter().filter_map(runs)
+    }
+
     /// All probes that do not run, with the reason.
     pub fn missing(&self) -> impl Iterator<Item = (Probe, &str)> {
         self.probes.iter().filter_map(|(probe, state)| match state {

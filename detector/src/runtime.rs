@@ -1,0 +1,392 @@
+//! The only loop: source → engine → incident → sinks.
+//!
+//! One owner of everything, one thread: what arrives is applied at once and to its end, so the order
+//! of inputs is the order of effects. Nothing here blocks on a disk or a network: enrichment, standard
+//! output and HTTP have threads or tasks of their own behind bounded queues that count what they drop.
+
+use std::{
+    os::fd::{AsRawFd as _, RawFd},
+    path::PathBuf,
+    time::Duration,
+};
+
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until},
+};
+
+use crate::{
+    config::Config,
+    detect::{self, Engine},
+    enrich::{self, Answer, Enricher},
+    event, host,
+    input::{Input, Scan},
+    kernel::{Facts, Loaded, Plan, Probe, Sizes, State},
+    loss::Losses,
+    output::Output,
+    report::{Format, Report},
+    source::{
+        decode::Record,
+        ring,
+        scan::{Clock, Scanner},
+    },
+};
+
+/// The wire promises one heartbeat in this time; a receiver takes silence for an alarm.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long sinks may take to deliver what is queued when the program ends.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// What to run, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// The configuration in force.
+    pub config: Config,
+    /// Where it came from, to read it again on SIGHUP; `None`: the default place.
+    pub config_path: Option<PathBuf>,
+    /// Ranges from the command line that count as the outside world; survive a reload.
+    pub treat_as_remote: Vec<ipnet::IpNet>,
+    /// What goes to standard output.
+    pub format: Format,
+    /// Stop by itself after this long.
+    pub duration: Option<Duration>,
+}
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A probe without which nothing can be promised.
+    #[error("cannot watch this host without:{}\nneeded: root, or the capabilities CAP_BPF and CAP_PERFMON (and CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH to name and hash other users' binaries), and a kernel with BTF; `detector check` says more", list(.0))]
+    Essentials(Vec<(Probe, String)>),
+    /// The BPF object could not be loaded at all.
+    #[error(transparent)]
+    Load(#[from] crate::kernel::LoadError),
+    /// A pass over the tasks failed.
+    #[error(transparent)]
+    Scan(#[from] crate::source::scan::ScanError),
+    /// The HTTP sink cannot start.
+    #[error(transparent)]
+    Http(#[from] crate::deliver::sink::http::HttpSinkError),
+    /// A thread, timer or signal handler cannot be had.
+    #[error("cannot start: {0}")]
+    Start(#[from] std::io::Error),
+}
+
+fn list(missing: &[(Probe, String)]) -> String {
+    missing
+        .iter()
+        .map(|(probe, why)| format!("\n  {} ({}): {why}", probe.name(), probe.purpose()))
+        .collect()
+}
+
+/// Everything the loop owns.
+struct Runtime {
+    loaded: Loaded,
+    scanner: Scanner,
+    scan: Scan,
+    engine: Engine,
+    outputs: Vec<Output>,
+    enricher: enrich::Handle,
+    report: Report,
+    losses: Losses,
+    malformed: u64,
+    last_kernel_event_ns: Option<u64>,
+    started: Clock,
+}
+
+/// Watches until told to stop.
+///
+/// # Errors
+/// [`RunError`]: nothing was watched, or the kernel stopped answering.
+pub async fn run(options: Options) -> Result<(), RunError> {
+    let facts = Facts::read();
+    let plan = Plan::new(&facts);
+    let loaded = load(&facts, &plan, &options.config)?;
+    let kernel = options.config.kernel.clone();
+    let (enricher, mut answers) = Enricher::spawn(&options.config.enrich)?;
+    let started = Clock::now();
+    let mut degraded: Vec<String> = plan.degraded.clone();
+    degraded.extend(
+        loaded
+            .status
+            .missing()
+            .map(|(probe, why)| format!("no {}: {why}", probe.purpose())),
+    );
+    let mut runtime = Runtime {
+        scanner: Scanner::default(),
+        scan: Scan::default(),
+        engine: Engine::new(
+            engine_config(&options.config),
+            detect::Seed(uuid::Uuid::from(rand_seed()).as_u64_pair().0),
+        ),
+        outputs: Vec::new(),
+        enricher,
+        report: Report::start(host::info(), &options.config, options.format, started)?,
+        losses: Losses::default(),
+        malformed: 0,
+        last_kernel_event_ns: None,
+        started,
+        loaded,
+    };
+    runtime.report.started(&degraded, started);
+    runtime.first_pass()?;
+    runtime.serve(options, &kernel, &mut answers).await?;
+    runtime.stop().await;
+    Ok(())
+}
+
+fn load(facts: &Facts, plan: &Plan, config: &Config) -> Result<Loaded, RunError> {
+    let skipped = |probe: &Probe| {
+        plan.probes.iter().find_map(|(planned, decision)| match decision {
+            crate::kernel::plan::Decision::Skip(why) if planned == probe => Some(why.clone()),
+            _ => None,
+        })
+    };
+    let essentials: Vec<_> = Probe::ALL
+        .into_iter()
+        .filter(|probe| probe.is_essential())
+        .filter_map(|probe| Some((probe, skipped(&probe)?)))
+        .collect();
+    if !essentials.is_empty() {
+        return Err(RunError::Essentials(essentials));
+    }
+    let loaded = Loaded::new(facts, plan, Sizes::from(&config.kernel))?;
+    for (probe, state) in &loaded.status.probes {
+        match state {
+            State::Attached => tracing::debug!(probe = probe.name(), "attached"),
+            State::Skipped(why) | State::Refused(why) => {
+                tracing::warn!(probe = probe.name(), lost = probe.purpose(), why, "not attached");
+            }
+        }
+    }
+    let missing: Vec<_> = loaded
+        .status
+        .missing_essentials()
+        .into_iter()
+        .map(|(probe, why)| (probe, why.to_owned()))
+        .collect();
+    if missing.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(RunError::Essentials(missing))
+    }
+}
+
+/// The engine's numbers: its own section, the ranges, and the host's own addresses.
+fn engine_config(config: &Config) -> detect::Config {
+    let mut network = config.network.clone();
+    network.local_ranges.extend(host::addresses());
+    detect::Config {
+        network,
+        ..config.detect.clone()
+    }
+}
+
+/// Random bits for identifiers, from the kernel.
+fn rand_seed() -> uuid::Bytes {
+    use std::hash::{BuildHasher as _, RandomState};
+    u128::from(RandomState::new().hash_one(0)).to_ne_bytes()
+}
+
+impl Runtime {
+    /// The baseline of every task, and the question what those processes are.
+    fn first_pass(&mut self) -> Result<(), RunError> {
+        self.drain();
+        self.pass()?;
+        let tasks = self.scan.tasks.clone();
+        // Refused only by a queue shorter than one: counted there.
+        let _ = self.enricher.snapshot(tasks);
+        Ok(())
+    }
+
+    async fn serve(
+        &mut self,
+        mut options: Options,
+        kernel: &crate::config::Kernel,
+        answers: &mut mpsc::Receiver<Answer>,
+    ) -> Result<(), RunError> {
+        let every = |ms| {
+            let period = Duration::from_millis(ms);
+            let mut timer = interval_at(Instant::now() + period, period);
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            timer
+        };
+        let mut drain = every(kernel.drain_interval_ms);
+        let mut scan = every(kernel.scan_interval_ms);
+        let mut heartbeat = interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let process_ring = watermark(self.loaded.process_ring.as_raw_fd())?;
+        let network_ring = watermark(self.loaded.network_ring.as_raw_fd())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let end = options.duration.map(|duration| Instant::now() + duration);
+        let far = Instant::now() + Duration::from_secs(100 * 365 * 86_400);
+        loop {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                () = sleep_until(end.unwrap_or(far)), if end.is_some() => return Ok(()),
+                _ = scan.tick() => { self.drain(); self.pass()?; }
+                _ = drain.tick() => self.drain(),
+                Ok(mut ready) = process_ring.readable() => { self.drain(); ready.clear_ready(); }
+                Ok(mut ready) = network_ring.readable() => { self.drain(); ready.clear_ready(); }
+                Some(answer) = answers.recv() => self.answer(answer),
+                _ = heartbeat.tick() => self.heartbeat(),
+                _ = hangup.recv() => self.reload(&mut options),
+            }
+        }
+    }
+
+    /// Takes what the rings hold: processes before connections, so that who connects is known.
+    fn drain(&mut self) {
+        let (engine, outputs) = (&mut self.engine, &mut self.outputs);
+        let mut last_ns = None;
+        let mut apply = |record: Record| {
+            last_ns = Some(match record {
+                Record::Exec(exec) => {
+                    engine.apply(Input::Exec(&exec), outputs);
+                    exec.at_ns
+                }
+                Record::Fork(fork) => {
+                    engine.apply(Input::Fork(fork), outputs);
+                    fork.header.time_ns
+                }
+                Record::Exit(exit) => {
+                    engine.apply(Input::Exit(exit), outputs);
+                    exit.header.time_ns
+                }
+                Record::ThreadEnd(end) => {
+                    engine.apply(Input::ThreadEnd(end), outputs);
+                    end.header.time_ns
+                }
+                Record::Connection(connection) => {
+                    engine.apply(Input::Connection(connection), outputs);
+                    connection.header.time_ns
+                }
+            });
+        };
+        let processes = ring::drain(&mut self.loaded.process_ring, &mut apply);
+        let network = ring::drain(&mut self.loaded.network_ring, &mut apply);
+        self.malformed += (processes.malformed + network.malformed) as u64;
+        self.last_kernel_event_ns = last_ns.or(self.last_kernel_event_ns);
+        self.act();
+    }
+
+    /// The pass of one second.
+    fn pass(&mut self) -> Result<(), RunError> {
+        let engine = self.engine.counters();
+        let own = self.losses.since_last(&[
+            (enrich::LOSS, self.enricher.dropped()),
+            (crate::deliver::sink::stdout::LOSS, self.report.dropped()),
+            ("record_malformed", self.malformed),
+            ("process_forgotten", engine.live_forgotten),
+            ("thread_end_unclaimed", engine.thread_ends_unclaimed),
+            ("verdict_dropped", engine.verdicts_dropped),
+            ("incident_refused", engine.incidents_refused),
+        ]);
+        let clock = Clock::now();
+        self.scanner
+            .pass(&mut self.loaded, clock, &own, &mut self.scan)?;
+        for loss in &self.scan.losses {
+            self.losses.add(loss);
+            tracing::error!(class = loss.class, count = loss.count, "lost");
+        }
+        self.engine
+            .apply(Input::Scan(&self.scan), &mut self.outputs);
+        self.act();
+        Ok(())
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        let now_ns = Clock::now().boot_ns;
+        let outputs = &mut self.outputs;
+        match answer {
+            Answer::Process(facts) => self.engine.apply(Input::Process(now_ns, &facts), outputs),
+            Answer::Executable(facts) => {
+                self.engine
+                    .apply(Input::Executable(now_ns, &facts), outputs);
+            }
+            Answer::Snapshot(exec) => self.engine.apply(Input::Exec(&exec), outputs),
+            Answer::SnapshotEnd { told, missed } => {
+                let probes = self.loaded.status.attached().count();
+                tracing::info!(probes, processes = told, missed, "detector ready");
+            }
+        }
+        self.act();
+    }
+
+    /// Does what the engine asked for.
+    fn act(&mut self) {
+        for output in self.outputs.drain(..) {
+            match output {
+                // A refused question is counted by its queue.
+                Output::Enrich(question) => drop(self.enricher.enrich(question)),
+                Output::Finding(finding) => self.report.finding(&finding),
+                Output::Incident(change, incident) => self.report.incident(change, &incident),
+            }
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        let now = Clock::now();
+        let age = self
+            .last_kernel_event_ns
+            .map(|at_ns| now.boot_ns.saturating_sub(at_ns) / 1_000_000);
+        let vitals = event::HeartbeatDetector {
+            uptime_s: (now.boot_ns - self.started.boot_ns) / 1_000_000_000,
+            last_kernel_event_age_ms: age,
+            losses: self.losses.totals(),
+            probes: self
+                .loaded
+                .status
+                .attached()
+                .map(|probe| probe.name().to_owned())
+                .collect(),
+            open_incidents: u32::try_from(self.engine.open_incidents()).unwrap_or(u32::MAX),
+            processes: u32::try_from(self.engine.process_count()).unwrap_or(u32::MAX),
+            ..crate::vitals::own()
+        };
+        self.report.heartbeat(vitals, now);
+    }
+
+    /// Reads the configuration again: takes it, or keeps the old one and says what is wrong.
+    fn reload(&mut self, options: &mut Options) {
+        let mut config = match Config::load_or_default(options.config_path.as_deref()) {
+            Ok(config) => config,
+            Err(error) => {
+                let error = crate::config::explain(&error);
+                tracing::error!(error, "configuration not reloaded, the old one stays in force");
+                return;
+            }
+        };
+        config.network.treat_as_remote.extend(&options.treat_as_remote);
+        for (section, changed) in [
+            ("kernel", config.kernel != options.config.kernel),
+            ("enrich", config.enrich != options.config.enrich),
+            ("sink", config.sink != options.config.sink),
+        ] {
+            if changed {
+                tracing::warn!(section, "changed; takes effect at the next start");
+            }
+        }
+        self.engine.reconfigure(engine_config(&config));
+        self.report.reconfigured(&config);
+        options.config = config;
+        tracing::info!("configuration reloaded");
+    }
+
+    /// Takes what is left in the rings, tells it, and flushes.
+    async fn stop(mut self) {
+        self.drain();
+        self.report.stop(Clock::now(), FLUSH).await;
+    }
+}
+
+/// Readable when the kernel forces a wake-up because a ring is a quarter full.
+fn watermark(ring: RawFd) -> std::io::Result<AsyncFd<RawFd>> {
+    AsyncFd::with_interest(ring, Interest::READABLE)
+}
