@@ -3,6 +3,8 @@
 
 pub mod detect;
 pub mod enrich;
+pub mod event;
 pub mod incident;
 pub mod input;
 pub mod output;
+pub mod render;
