@@ -232,6 +232,7 @@ impl Engine {
             self.world.enrich(process_key, false, out);
         }
         self.early_connections(process_key, out);
+        self.book.flush(&mut self.world, out);
         if !done {
             self.pending.push(pending);
         }
@@ -239,14 +240,18 @@ impl Engine {
 
     /// Marks everybody who runs this very image: children may have been forked before the verdict.
     fn suspect(&mut self, pending: &Pending, suspicion: Suspicion, severity: Severity) {
-        for process in self.world.table.iter_mut() {
-            let same = process
-                .image
-                .as_ref()
-                .is_some_and(|image| Arc::ptr_eq(image, &pending.image));
+        let mark = |process: &mut Process| {
+            let image = process.image.as_ref();
+            let same = image.is_some_and(|image| Arc::ptr_eq(image, &pending.image));
             if same && process.suspicion.is_none_or(|(_, known)| known < severity) {
                 process.suspicion = Some((suspicion, severity));
             }
+        };
+        let table = &mut self.world.table;
+        if table.has_children(pending.process) {
+            table.iter_mut().for_each(mark);
+        } else if let Some(process) = table.get_mut(pending.process) {
+            mark(process);
         }
     }
 
@@ -313,6 +318,7 @@ impl Engine {
         let process = self.world.ensure(key);
         if process.suspicion.is_some() && self.world.has_wall_clock() {
             self.destination(key, connection, out);
+            self.book.flush(&mut self.world, out);
             return;
         }
         let process = self.world.ensure(key);
@@ -495,7 +501,7 @@ impl Engine {
                 } => {
                     let severity = Severity::Warning;
                     let kind = FindingType::CpuSaturation;
-                    if !self.book.is_saturated(scope, process) {
+                    if !self.book.is_saturated(scope, process, evidence.culprit) {
                         self.report(process, kind, severity, Evidence::Cpu(evidence), out);
                     }
                     let impact = Impact {

@@ -22,7 +22,7 @@ pub mod window;
 pub mod world;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -243,7 +243,7 @@ pub struct VictimFields {
 /// What it costs the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ImpactFields {
-    /// CPUs used, mean over the last window.
+    /// CPUs used, mean over the busiest window so far.
     pub cpu_cores: f64,
     /// Share of all CPUs, 0–1.
     pub cpu_share_of_host: f64,

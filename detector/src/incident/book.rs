@@ -6,8 +6,8 @@ use detector_common::event::{Connection, connection::change};
 use uuid::Uuid;
 
 use super::{
-    Contact, ContactState, CpuEvidence, Evidence, Finding, FindingType, Impact, Incident, Moment,
-    Severity, Status, Truncated, Victim,
+    Contact, ContactState, CpuEvidence, Culprit, Evidence, Finding, FindingType, Impact, Incident,
+    Moment, Severity, Status, Truncated, Victim,
     case::{Case, identity},
     correlate,
     id::Ids,
@@ -74,18 +74,17 @@ impl Book {
         self.cases.len()
     }
 
-    /// A rule found something.
+    /// A rule found something. What follows from it is told by [`Book::flush`].
     pub fn report(&mut self, finding: Finding, world: &mut World, out: &mut Vec<Output>) {
         if let Some(at) = correlate::find(&self.cases, &finding, world) {
             self.cases[at].add(finding, world);
-            self.flush(world, out);
         } else if finding.severity < Severity::Warning {
             self.keep(finding, out);
         } else if self.cases.len() >= MAX_OPEN {
             self.refused += 1;
             out.push(Output::Finding(finding));
         } else {
-            self.open(finding, world, out);
+            self.open(finding, world);
         }
     }
 
@@ -114,7 +113,7 @@ impl Book {
         self.kept.push_back(finding);
     }
 
-    fn open(&mut self, finding: Finding, world: &mut World, out: &mut Vec<Output>) {
+    fn open(&mut self, finding: Finding, world: &mut World) {
         let now_ns = world.now_ns();
         let now_unix_ns = world.unix_ns(now_ns);
         self.opened += 1;
@@ -151,6 +150,8 @@ impl Book {
             subject: None,
             sent_ns: now_ns,
             sent_severity: Severity::Info,
+            told: false,
+            grown: false,
             dirty: false,
             quiet_since_ns: None,
             asked: 0,
@@ -173,7 +174,6 @@ impl Book {
             case.lost(&[*loss], *at_unix_ns);
         }
         self.mention_predecessor(&mut case, now_ns, now_unix_ns);
-        case.emit(crate::output::Change::Opened, world, out);
         self.cases.push(case);
     }
 
@@ -260,7 +260,8 @@ impl Book {
             bytes_sent: closed.then_some(connection.bytes_sent),
             bytes_received: closed.then_some(connection.bytes_received),
         };
-        if contact.outside && state == ContactState::Established {
+        let told = matches!(state, ContactState::Established | ContactState::Failed);
+        if contact.outside && told {
             case.note(Moment {
                 at_unix_ns,
                 what: narrate::connected(&contact),
@@ -285,12 +286,14 @@ impl Book {
         }
     }
 
-    /// Whether this saturation is already part of an incident, with this culprit.
-    pub fn is_saturated(&self, scope: Scope, process: ProcessKey) -> bool {
+    /// Whether this saturation is already part of an incident. A single process has to be the same
+    /// one; what stands for several may change with every pass.
+    pub fn is_saturated(&self, scope: Scope, process: ProcessKey, culprit: Culprit) -> bool {
         self.cases.iter().any(|case| {
-            let told = case.incident.findings.iter().any(|finding| {
-                finding.kind == FindingType::CpuSaturation && finding.process == Some(process)
-            });
+            let told = culprit != Culprit::Process
+                || case.incident.findings.iter().any(|finding| {
+                    finding.kind == FindingType::CpuSaturation && finding.process == Some(process)
+                });
             told && case.scopes.contains(&scope)
         })
     }
@@ -305,22 +308,37 @@ impl Book {
         victims: &[Waiting],
         world: &World,
     ) {
-        let Some(case) = self
+        let several = evidence.culprit != Culprit::Process;
+        let at = self
             .cases
-            .iter_mut()
-            .find(|case| case.member(process).is_some())
-        else {
+            .iter()
+            .position(|case| several && case.scopes.contains(&scope))
+            .or_else(|| {
+                let has_it = |case: &Case| case.member(process).is_some();
+                self.cases.iter().position(has_it)
+            });
+        let Some(case) = at.map(|at| &mut self.cases[at]) else {
             return;
         };
         if !case.scopes.contains(&scope) {
             case.scopes.push(scope);
         }
         let until_unix_ns = impact.until_unix_ns;
-        case.incident.impact = Some(impact);
+        case.incident.impact = Some(match case.incident.impact {
+            Some(worst) if worst.cpu_cores > impact.cpu_cores => Impact {
+                until_unix_ns,
+                ..worst
+            },
+            _ => impact,
+        });
         for finding in &mut case.incident.findings {
-            if finding.kind == FindingType::CpuSaturation && finding.process == Some(process) {
+            let about = several || finding.process == Some(process);
+            if finding.kind == FindingType::CpuSaturation && about {
                 finding.last_seen_unix_ns = until_unix_ns;
-                finding.evidence = Evidence::Cpu(evidence);
+                if matches!(finding.evidence, Evidence::Cpu(worst) if worst.cores < evidence.cores)
+                {
+                    finding.evidence = Evidence::Cpu(evidence);
+                }
             }
         }
         for waiting in victims {

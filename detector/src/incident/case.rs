@@ -28,6 +28,10 @@ pub(super) struct Case {
     pub(super) subject: Option<ProcessKey>,
     pub(super) sent_ns: u64,
     pub(super) sent_severity: Severity,
+    /// It was opened for the world to see.
+    pub(super) told: bool,
+    /// Findings came since the severity was looked at.
+    pub(super) grown: bool,
     /// Something changed that a responder would act on.
     pub(super) dirty: bool,
     /// Since when nothing of it goes on.
@@ -112,6 +116,7 @@ impl Case {
         {
             self.executables.push(id);
         }
+        self.grown = true;
         let incident = &mut self.incident;
         incident.started_unix_ns = incident.started_unix_ns.min(finding.first_seen_unix_ns);
         let known = incident

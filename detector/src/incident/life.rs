@@ -53,7 +53,13 @@ impl Book {
         let interval_ns = world.config.update_interval_s.saturating_mul(1_000_000_000);
         let now_ns = world.now_ns();
         for case in &mut self.cases {
-            let rises = case.assess().severity > case.sent_severity;
+            if !case.told {
+                case.told = true;
+                case.emit(Change::Opened, world, out);
+                continue;
+            }
+            let rises = std::mem::take(&mut case.grown)
+                && case.assess().severity > case.sent_severity;
             let due = now_ns.saturating_sub(case.sent_ns) >= interval_ns;
             if rises || case.dirty && due {
                 case.emit(Change::Updated, world, out);

@@ -173,7 +173,7 @@ pub struct Victim {
 /// What it costs the host.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Impact {
-    /// CPUs used, mean over the last window of saturation.
+    /// CPUs used, mean over the busiest window so far.
     pub cpu_cores: f64,
     /// Share of all CPUs (0–1).
     pub cpu_share_of_host: f64,

@@ -82,10 +82,10 @@ pub(super) fn ended(process: &Process) -> String {
     }
 }
 
-/// A connection came about.
+/// A connection came about, or did not.
 pub(super) fn connected(contact: &Contact) -> String {
     let verb = match contact.state {
-        ContactState::Attempted => "tries to reach",
+        ContactState::Failed => "could not reach",
         _ => "connected to",
     };
     let peer = std::net::SocketAddr::new(contact.ip, contact.port);
@@ -121,19 +121,8 @@ pub(super) fn moments(finding: &Finding, world: &World) -> Vec<Moment> {
             at_unix_ns: finding.first_seen_unix_ns,
             what: format!("{name} began to saturate the CPUs"),
         }],
-        Evidence::Destination(to) => {
-            let peer = std::net::SocketAddr::new(to.ip, to.port);
-            let verb = if to.established {
-                "connected to"
-            } else {
-                "tries to reach"
-            };
-            vec![Moment {
-                at_unix_ns: finding.first_seen_unix_ns,
-                what: format!("{name} {verb} {peer}"),
-            }]
-        }
-        Evidence::Loss(_) => Vec::new(),
+        // The connection itself tells (`connected`).
+        Evidence::Destination(_) | Evidence::Loss(_) => Vec::new(),
     }
 }
 
@@ -319,14 +308,20 @@ pub(super) fn next_steps(incident: &Incident, alive: &[ProcessKey], suspect: boo
             ));
         }
     } else {
-        steps.push(format!("Look at it: top -H -p {pid}"));
+        steps.push(if running {
+            format!("Look at it: top -H -p {pid}")
+        } else {
+            "See what is running now: top -c -o %CPU".to_owned()
+        });
         if let Some(unit) = unit {
             let unit = text::shell_word(unit.as_bytes());
             steps.push(format!("Look at its service: systemctl status {unit} && journalctl -u {unit} --since -15min"));
         }
-        steps.push(format!(
-            "If it may wait, let others go first: renice -n 19 -p {pid}"
-        ));
+        if running {
+            steps.push(format!(
+                "If it may wait, let others go first: renice -n 19 -p {pid}"
+            ));
+        }
     }
     if incident.severity >= Severity::Critical && unit.is_some() && suspect {
         let unit = text::shell_word(unit.unwrap_or_default().as_bytes());

@@ -62,6 +62,14 @@ pub(super) fn clock(time: &str) -> String {
     }
 }
 
+/// As [`clock`], with the date and the zone.
+pub(super) fn date_and_clock(time: &str) -> String {
+    match time.parse::<jiff::Timestamp>() {
+        Ok(at) => at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        Err(_) => time.to_owned(),
+    }
+}
+
 /// Between two RFC 3339 times.
 pub(super) fn duration(start: &str, end: &str) -> Option<String> {
     let start: jiff::Timestamp = start.parse().ok()?;

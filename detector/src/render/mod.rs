@@ -16,7 +16,7 @@ mod layout;
 #[cfg(test)]
 mod tests;
 
-use layout::{Paint, clock, count, duration, percent, wrap};
+use layout::{Paint, clock, count, date_and_clock, duration, percent, wrap};
 
 /// How to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub fn incident(data: &IncidentData, style: Style) -> String {
         &paint.dim(&format!(
             "  {} · since {} · confidence {} · {}",
             data.host.name,
-            clock(data.event.start.as_deref().unwrap_or(&incident.opened_at)),
+            date_and_clock(data.event.start.as_deref().unwrap_or(&incident.opened_at)),
             percent(incident.confidence),
             incident.id
         )),

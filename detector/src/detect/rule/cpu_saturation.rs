@@ -251,7 +251,8 @@ impl CpuSaturation {
             if let Some(image) = &process.image {
                 let (sum_ns, oldest) = images.entry(image.executable.id).or_insert((0, key));
                 *sum_ns += used_ns;
-                if key.start_ns < oldest.start_ns {
+                let rank = |key: ProcessKey| (!is_alive(table, key), key.start_ns);
+                if rank(key) < rank(*oldest) {
                     *oldest = key;
                 }
             }
@@ -297,7 +298,10 @@ impl CpuSaturation {
                 cores: blamed.cores(),
                 host_share: blamed.host_share(),
                 window_s: seconds(blamed.elapsed_ns),
-                since_ns: active.since_ns,
+                since_ns: match active.culprit {
+                    Culprit::Process => active.since_ns.max(active.process.start_ns),
+                    _ => active.since_ns,
+                },
             },
             victims: self.victims(scope, active, table),
         }
@@ -343,6 +347,10 @@ fn is_saturated(window: &crate::detect::window::Window, config: &Config, thresho
     mean.passes >= passes
         && mean.host_share() >= threshold
         && usize_as_f64(window.passes_above(threshold / 2.0)) >= steady
+}
+
+fn is_alive(table: &Table, key: ProcessKey) -> bool {
+    table.get(key).is_some_and(|process| process.is_alive())
 }
 
 fn usize_as_f64(count: usize) -> f64 {
