@@ -58,8 +58,8 @@ impl Book {
                 case.emit(Change::Opened, world, out);
                 continue;
             }
-            let rises = std::mem::take(&mut case.grown)
-                && case.assess().severity > case.sent_severity;
+            let rises =
+                std::mem::take(&mut case.grown) && case.assess().severity > case.sent_severity;
             let due = now_ns.saturating_sub(case.sent_ns) >= interval_ns;
             if rises || case.dirty && due {
                 case.emit(Change::Updated, world, out);
