@@ -179,7 +179,7 @@ mod tests {
             (b"/home/shop/public_html/wp-content/cache/x", WebWritable),
             (b"/home/anna/.cargo/bin/cargo", Home),
             (b"/root/.local/bin/x", Home),
-            (b"/home/anna/work/.../x", Hidden),
+            (b"/home/anna/src/.../x", Hidden),
             (b"/home/anna/src/target/debug/app", Home),
             (b"/etc/.x/y", Hidden),
             (b"/opt/app/bin/server", Other),
