@@ -1,12 +1,20 @@
 //! Notices from inside the kernel when something eats the machine, says what it is and whose
-//! fault it is. See `ARCHITECTURE.md` for the flow; the modules below follow it from left to right.
+//! fault it is. See `ARCHITECTURE.md` for the flow.
 
+pub mod command;
 pub mod config;
 pub mod deliver;
 pub mod detect;
 pub mod enrich;
+pub mod event;
+mod host;
 pub mod incident;
 pub mod input;
 pub mod kernel;
+mod loss;
 pub mod output;
+pub mod render;
+pub mod report;
+pub mod runtime;
 pub mod source;
+mod vitals;

@@ -10,7 +10,7 @@ use crate::{
 pub enum Output {
     /// Find out more; the answer comes back as an input.
     Enrich(Enrich),
-    /// A signal below paging.
+    /// A signal that belongs to no incident, for the record.
     Finding(Finding),
     /// An incident began, changed in a way a responder would act on, or ended.
     Incident(Change, Box<Incident>),

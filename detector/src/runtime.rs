@@ -5,13 +5,12 @@
 //! output and HTTP have threads or tasks of their own behind bounded queues that count what they drop.
 
 use std::{
-    os::fd::{AsRawFd as _, RawFd},
+    hash::{BuildHasher as _, RandomState},
     path::PathBuf,
     time::Duration,
 };
 
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until},
@@ -119,7 +118,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         scan: Scan::default(),
         engine: Engine::new(
             engine_config(&options.config),
-            detect::Seed(uuid::Uuid::from(rand_seed()).as_u64_pair().0),
+            // The standard library's keys are random; identifiers need no more.
+            detect::Seed(RandomState::new().hash_one(started.unix_ns)),
         ),
         outputs: Vec::new(),
         enricher,
@@ -184,12 +184,6 @@ fn engine_config(config: &Config) -> detect::Config {
     }
 }
 
-/// Random bits for identifiers, from the kernel.
-fn rand_seed() -> uuid::Bytes {
-    use std::hash::{BuildHasher as _, RandomState};
-    u128::from(RandomState::new().hash_one(0)).to_ne_bytes()
-}
-
 impl Runtime {
     /// The baseline of every task, and the question what those processes are.
     fn first_pass(&mut self) -> Result<(), RunError> {
@@ -217,8 +211,8 @@ impl Runtime {
         let mut scan = every(kernel.scan_interval_ms);
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let process_ring = watermark(self.loaded.process_ring.as_raw_fd())?;
-        let network_ring = watermark(self.loaded.network_ring.as_raw_fd())?;
+        let process_ring = ring::watermark(&self.loaded.process_ring)?;
+        let network_ring = ring::watermark(&self.loaded.network_ring)?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
@@ -311,6 +305,8 @@ impl Runtime {
                     .apply(Input::Executable(now_ns, &facts), outputs);
             }
             Answer::Snapshot(exec) => self.engine.apply(Input::Exec(&exec), outputs),
+            // Scripts are judged by place and lineage so far.
+            Answer::Script { .. } => {}
             Answer::SnapshotEnd { told, missed } => {
                 let probes = self.loaded.status.attached().count();
                 tracing::info!(probes, processes = told, missed, "detector ready");
@@ -358,8 +354,7 @@ impl Runtime {
         let mut config = match Config::load_or_default(options.config_path.as_deref()) {
             Ok(config) => config,
             Err(error) => {
-                let error = crate::config::explain(&error);
-                tracing::error!(error, "configuration not reloaded, the old one stays in force");
+                tracing::error!(%error, "configuration not reloaded, the old one stays in force");
                 return;
             }
         };
@@ -384,9 +379,4 @@ impl Runtime {
         self.drain();
         self.report.stop(Clock::now(), FLUSH).await;
     }
-}
-
-/// Readable when the kernel forces a wake-up because a ring is a quarter full.
-fn watermark(ring: RawFd) -> std::io::Result<AsyncFd<RawFd>> {
-    AsyncFd::with_interest(ring, Interest::READABLE)
 }

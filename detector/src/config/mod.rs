@@ -18,8 +18,10 @@ use std::{
 };
 
 pub use error::{ConfigError, Place};
-pub use section::{Enrich, Http, Kernel, Network, Sink};
+pub use section::{Enrich, Http, Kernel, Sink};
 use serde::{Deserialize, Serialize};
+
+use crate::detect;
 
 /// Where the configuration is looked for when no path is given.
 pub const DEFAULT_PATH: &str = "/etc/detector/detector.toml";
@@ -35,9 +37,9 @@ const MAX_BYTES: u64 = 1 << 20;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Thresholds of the engine.
-    pub detect: crate::detect::Config,
+    pub detect: detect::Config,
     /// What counts as the outside world.
-    pub network: Network,
+    pub network: detect::Network,
     /// Bounds on what is read from disk about processes and files.
     pub enrich: Enrich,
     /// Ring sizes and intervals.
@@ -96,8 +98,14 @@ impl Config {
 
     /// The first value that cannot work: its key and why.
     fn problem(&self) -> Option<(String, String)> {
-        self.enrich
-            .problem()
+        self.detect
+            .check()
+            .err()
+            .and_then(|problem| {
+                let (key, reason) = problem.split_once(": ")?;
+                Some((format!("detect.{key}"), reason.to_owned()))
+            })
+            .or_else(|| self.enrich.problem())
             .or_else(|| self.kernel.problem())
             .or_else(|| self.sink.problem())
     }

@@ -4,7 +4,6 @@
 
 use std::path::PathBuf;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Key and reason of a value that cannot work.
@@ -12,38 +11,6 @@ type Problem = Option<(String, String)>;
 
 fn problem(key: &str, reason: impl Into<String>) -> Problem {
     Some((key.to_owned(), reason.into()))
-}
-
-/// `[network]`: what counts as the outside world.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Network {
-    /// Ranges that are the outside world although they lie in `local_ranges`.
-    pub treat_as_remote: Vec<IpNet>,
-    /// Ranges a connection to which is recorded, but is not "outbound".
-    pub local_ranges: Vec<IpNet>,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        let range = |text: &str| text.parse().expect("a constant range is well-formed");
-        Network {
-            treat_as_remote: Vec::new(),
-            local_ranges: [
-                "127.0.0.0/8",
-                "::1/128",
-                "169.254.0.0/16",
-                "fe80::/10",
-                "10.0.0.0/8",
-                "172.16.0.0/12",
-                "192.168.0.0/16",
-                "100.64.0.0/10",
-                "fc00::/7",
-            ]
-            .map(range)
-            .to_vec(),
-        }
-    }
 }
 
 /// `[enrich]`: bounds on what is read from disk about processes and files.

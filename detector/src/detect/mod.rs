@@ -1,6 +1,30 @@
-//! Placeholder: the engine replaces this.
+//! What is going on, judged: a pure function over inputs that carry their own time.
+//!
+//! [`Engine::apply`] takes one fact and says what follows. It owns the process table, CPU accounting,
+//! lineage and the rules; [`crate::incident`] owns what becomes of findings. Invariants: no clock, no
+//! I/O, no globals, no randomness but the seed's; the same inputs and seed give the same outputs;
+//! every table is bounded and counts what it had to forget. It refuses to trust names: a process is
+//! its id and start, a file its device, inode and ctime.
 
-/// Thresholds of the engine.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {}
+pub mod config;
+pub mod cpu;
+pub mod engine;
+pub mod executable;
+pub mod hash;
+pub mod host;
+pub mod lineage;
+pub mod network;
+pub mod path;
+mod pending;
+pub mod process;
+pub mod rule;
+pub mod window;
+pub mod world;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use config::{Config, Network};
+pub use engine::{Counters, Engine, Seed};

@@ -1,6 +1,12 @@
 //! Drains a kernel ring.
 
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
+
 use aya::maps::{MapData, RingBuf};
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::decode::{self, DecodeError, Record};
 
@@ -40,4 +46,16 @@ pub fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(Record)) -> Drain
 
 fn report(error: DecodeError) {
     tracing::error!(%error, "record from the kernel cannot be read");
+}
+
+/// Readable when the kernel side forces a wake-up because the ring is a quarter full.
+///
+/// # Errors
+/// No descriptor is left, or the ring cannot be polled.
+#[expect(unsafe_code, reason = "tokio cannot see who else holds a descriptor")]
+pub fn watermark(ring: &RingBuf<MapData>) -> io::Result<AsyncFd<OwnedFd>> {
+    let fd = ring.as_fd().try_clone_to_owned()?;
+    // SAFETY: an `OwnedFd` is open and the same until it is dropped, which the `AsyncFd` does.
+    let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    fd.map_err(io::Error::from)
 }

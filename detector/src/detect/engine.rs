@@ -1,0 +1,537 @@
+//! One input in, what follows out.
+
+use std::sync::Arc;
+
+use detector_common::event::{
+    Connection, Exit, Fork, Task, ThreadEnd, connection::change, task::PF_KTHREAD,
+};
+
+use super::{
+    config::Config,
+    host::HostWindow,
+    pending::{Pending, Queue},
+    process::{ParentFrom, Process, Suspicion},
+    rule::{
+        Image, Verdict,
+        cpu_saturation::{CpuSaturation, Signal},
+        event_loss::EventLoss,
+        new_destination,
+    },
+    window::Pass,
+    world::World,
+};
+use crate::{
+    incident::{Book, Evidence, Finding, FindingType, Impact, Severity},
+    input::{Exec, ExecutableFacts, Input, Observed, ProcessFacts, ProcessKey, Scan},
+    output::Output,
+};
+
+/// Where identifiers take their random bits from. Two engines with one seed give the same ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed(pub u64);
+
+/// What the engine had to forget or refuse, since it began. Only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Ended processes forgotten before their time.
+    pub dead_forgotten: u64,
+    /// Live processes forgotten.
+    pub live_forgotten: u64,
+    /// Threads' final bills that no process claimed.
+    pub thread_ends_unclaimed: u64,
+    /// Images that were judged no further because too many waited for facts.
+    pub verdicts_dropped: u64,
+    /// Findings for which no incident could be opened: too many were open.
+    pub incidents_refused: u64,
+}
+
+/// First connections remembered of a process whose image is not judged yet.
+const MAX_EARLY_CONNECTIONS: usize = 4;
+
+/// The engine.
+#[derive(Debug)]
+pub struct Engine {
+    world: World,
+    host: HostWindow,
+    saturation: CpuSaturation,
+    loss: EventLoss,
+    pending: Queue,
+    book: Book,
+}
+
+impl Engine {
+    /// Knows nothing yet.
+    pub fn new(config: Config, seed: Seed) -> Engine {
+        Engine {
+            host: HostWindow::new(config.window_s as usize),
+            saturation: CpuSaturation::new(&config),
+            loss: EventLoss::default(),
+            pending: Queue::default(),
+            book: Book::new(seed.0),
+            world: World::new(config),
+        }
+    }
+
+    /// Takes one input; appends what follows from it.
+    pub fn apply(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
+        match input {
+            Input::Fork(fork) => self.fork(&fork),
+            Input::Exec(exec) => self.exec(exec, out),
+            Input::Exit(exit) => self.exit(&exit),
+            Input::ThreadEnd(end) => self.thread_end(&end),
+            Input::Connection(connection) => self.connection(&connection, out),
+            Input::Scan(scan) => self.scan(scan, out),
+            Input::Process(at_ns, facts) => self.process_facts(at_ns, facts, out),
+            Input::Executable(at_ns, facts) => self.executable_facts(at_ns, facts, out),
+        }
+    }
+
+    /// Replaces the numbers; what was judged stays judged. The sizes of tables and the length of the
+    /// window stay as they were at the start.
+    pub fn reconfigure(&mut self, config: Config) {
+        let window_s = self.world.config.window_s;
+        self.world.config = Config { window_s, ..config };
+    }
+
+    /// What was forgotten or refused.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            dead_forgotten: self.world.table.forgotten.dead,
+            live_forgotten: self.world.table.forgotten.idle,
+            thread_ends_unclaimed: self.world.unclaimed_dropped,
+            verdicts_dropped: self.pending.dropped,
+            incidents_refused: self.book.refused,
+        }
+    }
+
+    /// One process as known, for views.
+    pub fn process(&self, key: ProcessKey) -> Option<&Process> {
+        self.world.table.get(key)
+    }
+
+    /// All processes as known, in no useful order.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.world.table.iter()
+    }
+
+    /// How many processes are known.
+    pub fn process_count(&self) -> usize {
+        self.world.table.len()
+    }
+
+    /// How many incidents are open.
+    pub fn open_incidents(&self) -> usize {
+        self.book.open_count()
+    }
+
+    fn fork(&mut self, fork: &Fork) {
+        self.world.advance(fork.header.time_ns);
+        let (parent, child) = (fork.parent.into(), fork.child.into());
+        self.ensure_parent(parent);
+        self.world.ensure_child(child, parent, ParentFrom::Fork);
+        let incident = self
+            .world
+            .table
+            .get(parent)
+            .and_then(|process| process.incident);
+        if let Some(number) = incident {
+            self.book.adopt(number, child, &mut self.world);
+        }
+    }
+
+    fn ensure_parent(&mut self, parent: ProcessKey) {
+        if parent.tgid != 0 {
+            self.world.ensure(parent);
+        }
+    }
+
+    fn exec(&mut self, exec: &Exec, out: &mut Vec<Output>) {
+        let live = exec.observed == Observed::Live;
+        if live {
+            self.world.advance(exec.at_ns);
+        }
+        self.ensure_parent(exec.parent);
+        self.world
+            .ensure_child(exec.process, exec.parent, ParentFrom::Exec);
+        let passes = self.world.passes;
+        let image = Arc::new(exec.clone());
+        let process = self.world.ensure(exec.process);
+        if !live
+            && process
+                .image
+                .as_ref()
+                .is_some_and(|known| known.observed == Observed::Live)
+        {
+            return; // the snapshot came later than the exec it raced with
+        }
+        if live {
+            process.cpu.exec_by(exec.process, exec.old_pid, &passes);
+        }
+        process.run(Arc::clone(&image));
+        let now_ns = self.world.now_ns();
+        let wants = self.world.executables.wants(exec.executable.id, now_ns);
+        if wants {
+            self.world.enrich(exec.process, true, out);
+        }
+        self.book.ran(exec.process, &self.world);
+        let pending = Pending {
+            process: exec.process,
+            image,
+            since_ns: now_ns,
+            late: false,
+            said: Vec::new(),
+        };
+        self.judge(pending, out);
+    }
+
+    /// Judges an image as far as facts allow, and lets it wait for the rest.
+    fn judge(&mut self, mut pending: Pending, out: &mut Vec<Output>) {
+        let now_ns = self.world.now_ns();
+        let deadline_ns = self
+            .world
+            .config
+            .facts_deadline_ms
+            .saturating_mul(1_000_000);
+        pending.late |= now_ns >= pending.since_ns.saturating_add(deadline_ns);
+        if !self.world.has_wall_clock() {
+            self.pending.push(pending);
+            return;
+        }
+        let Some(process) = self.world.table.get(pending.process) else {
+            return;
+        };
+        let image = Image::new(&self.world, process, &pending.image, pending.late);
+        let verdicts: Vec<Verdict> = image
+            .judge()
+            .filter(|verdict| !pending.said.contains(&verdict.kind))
+            .collect();
+        let path_unknown = image.class == super::path::PathClass::Unknown && !process.facts_current;
+        let path_matters = path_unknown && !image.is_packaged()
+            || path_unknown && pending.image.interpreter.is_some() && image.web_service.is_some();
+        let done = image.file.is_some() && !path_matters || pending.is_over(now_ns);
+        let process_key = pending.process;
+        for verdict in verdicts {
+            pending.said.push(verdict.kind);
+            if let Some(suspicion) = verdict.suspicion {
+                self.suspect(&pending, suspicion, verdict.severity);
+            }
+            self.report(
+                process_key,
+                verdict.kind,
+                verdict.severity,
+                verdict.evidence,
+                out,
+            );
+        }
+        let suspect = self
+            .world
+            .table
+            .get(process_key)
+            .is_some_and(|process| process.suspicion.is_some() && !process.facts_current);
+        if suspect || path_matters {
+            self.world.enrich(process_key, false, out);
+        }
+        self.early_connections(process_key, out);
+        self.book.flush(&mut self.world, out);
+        if !done {
+            self.pending.push(pending);
+        }
+    }
+
+    /// Marks everybody who runs this very image: children may have been forked before the verdict.
+    fn suspect(&mut self, pending: &Pending, suspicion: Suspicion, severity: Severity) {
+        let mark = |process: &mut Process| {
+            let image = process.image.as_ref();
+            let same = image.is_some_and(|image| Arc::ptr_eq(image, &pending.image));
+            if same && process.suspicion.is_none_or(|(_, known)| known < severity) {
+                process.suspicion = Some((suspicion, severity));
+            }
+        };
+        let table = &mut self.world.table;
+        if table.has_children(pending.process) {
+            table.iter_mut().for_each(mark);
+        } else if let Some(process) = table.get_mut(pending.process) {
+            mark(process);
+        }
+    }
+
+    fn report(
+        &mut self,
+        process: ProcessKey,
+        kind: FindingType,
+        severity: Severity,
+        evidence: Evidence,
+        out: &mut Vec<Output>,
+    ) {
+        let at_unix_ns = self.world.unix_ns(self.world.now_ns());
+        let first_seen_unix_ns = match &evidence {
+            Evidence::Cpu(cpu) => self.world.unix_ns(cpu.since_ns),
+            _ => at_unix_ns,
+        };
+        let finding = Finding {
+            kind,
+            severity,
+            process: Some(process),
+            subject: self.world.subject(process).map(Arc::new),
+            first_seen_unix_ns,
+            last_seen_unix_ns: at_unix_ns,
+            evidence,
+        };
+        self.book.report(finding, &mut self.world, out);
+    }
+
+    fn early_connections(&mut self, key: ProcessKey, out: &mut Vec<Output>) {
+        let Some(process) = self.world.table.get_mut(key) else {
+            return;
+        };
+        if process.suspicion.is_none() || process.connections.is_empty() {
+            return;
+        }
+        for connection in std::mem::take(&mut process.connections) {
+            self.destination(key, &connection, out);
+        }
+    }
+
+    fn destination(&mut self, key: ProcessKey, connection: &Connection, out: &mut Vec<Output>) {
+        let suspicion = self
+            .world
+            .table
+            .get(key)
+            .and_then(|process| process.suspicion);
+        if let Some((_, severity)) = suspicion {
+            let evidence = new_destination::evidence(connection);
+            self.report(key, FindingType::NewDestination, severity, evidence, out);
+        }
+        self.book.connected(key, connection, &self.world);
+    }
+
+    fn connection(&mut self, connection: &Connection, out: &mut Vec<Output>) {
+        self.world.advance(connection.header.time_ns);
+        let key = connection.process.into();
+        if connection.change == change::LISTEN {
+            return;
+        }
+        if !new_destination::is_outbound(&self.world.config.network, connection) {
+            self.book.connected(key, connection, &self.world);
+            return;
+        }
+        let process = self.world.ensure(key);
+        if process.suspicion.is_some() && self.world.has_wall_clock() {
+            self.destination(key, connection, out);
+            self.book.flush(&mut self.world, out);
+            return;
+        }
+        let process = self.world.ensure(key);
+        let image = process.image.clone();
+        let packaged = image.as_deref().is_some_and(|image| {
+            let file = self.world.file(image);
+            file.is_some_and(|file| matches!(file.owner, crate::input::Owner::Package(_)))
+        });
+        let process = self.world.ensure(key);
+        let room = process.connections.len() < MAX_EARLY_CONNECTIONS;
+        if !packaged && process.incident.is_none() && room {
+            process.connections.push(*connection);
+        }
+        self.book.connected(key, connection, &self.world);
+    }
+
+    fn exit(&mut self, exit: &Exit) {
+        self.world.advance(exit.header.time_ns);
+        let key = exit.process.into();
+        self.world
+            .ensure_child(key, exit.parent.into(), ParentFrom::Seen);
+        let process = self.world.ensure(key);
+        process.uid.get_or_insert(exit.uid);
+        if process.image.is_none() {
+            process.comm = exit.comm;
+        }
+        if process.cgroup_id.is_none() && exit.cgroup_id != 0 {
+            process.cgroup_id = Some(exit.cgroup_id);
+        }
+        self.world.thread_ended(&exit.thread);
+        self.ended(key, exit.header.time_ns, Some(exit.wait_status));
+    }
+
+    fn ended(&mut self, key: ProcessKey, at_ns: u64, wait_status: Option<u32>) {
+        if self.world.table.end(key, at_ns, wait_status) {
+            self.book.ended(key, &self.world);
+        }
+    }
+
+    fn thread_end(&mut self, end: &ThreadEnd) {
+        self.world.advance(end.header.time_ns);
+        if let Some(key) = self.world.thread_ended(end) {
+            self.ended(key, end.header.time_ns, None);
+        }
+    }
+
+    fn process_facts(&mut self, at_ns: u64, facts: &ProcessFacts, out: &mut Vec<Output>) {
+        self.world.advance(at_ns);
+        let Some(process) = self.world.table.get_mut(facts.process) else {
+            return;
+        };
+        process.facts = Some(Arc::new(facts.clone()));
+        process.facts_current = true;
+        self.book.learned(facts.process);
+        for pending in self
+            .pending
+            .take(|pending| pending.process == facts.process)
+        {
+            self.judge(pending, out);
+        }
+        self.book.flush(&mut self.world, out);
+    }
+
+    fn executable_facts(&mut self, at_ns: u64, facts: &ExecutableFacts, out: &mut Vec<Output>) {
+        self.world.advance(at_ns);
+        let news = self.world.executables.learn(facts, at_ns);
+        let waits = |pending: &Pending| pending.image.executable.id == facts.id;
+        for pending in self.pending.take(waits) {
+            self.judge(pending, out);
+        }
+        if news {
+            self.book.learned_file(facts.id);
+        }
+        self.book.flush(&mut self.world, out);
+    }
+
+    fn scan(&mut self, scan: &Scan, out: &mut Vec<Output>) {
+        self.world.advance(scan.at_ns);
+        self.world.set_wall_clock(scan.at_ns, scan.unix_ns);
+        let last_ns = self.world.passes.last_ns;
+        let elapsed_ns = last_ns.map(|last_ns| scan.at_ns.saturating_sub(last_ns));
+        let busy_ns =
+            elapsed_ns.map(|elapsed_ns| share_of(elapsed_ns, self.world.config.enrich_core_share));
+        for task in &scan.tasks {
+            self.task(task, busy_ns, out);
+        }
+        match elapsed_ns {
+            None => self.baseline(scan),
+            Some(0) => {}
+            Some(elapsed_ns) => {
+                self.world.passes.last_ns = Some(scan.at_ns);
+                let pass = Pass {
+                    elapsed_ns,
+                    cpus: scan.cpus.max(1),
+                };
+                self.host.pass(scan.host, pass);
+                self.judge_pass(scan.at_ns, pass, out);
+            }
+        }
+        self.book.lost(&scan.losses, &self.world);
+        if let Some(losses) = self.loss.pass(scan.at_ns, &scan.losses) {
+            out.push(Output::Finding(Finding {
+                kind: FindingType::EventLoss,
+                severity: Severity::Info,
+                process: None,
+                subject: None,
+                first_seen_unix_ns: scan.unix_ns,
+                last_seen_unix_ns: scan.unix_ns,
+                evidence: Evidence::Loss(losses),
+            }));
+        }
+        let now_ns = self.world.now_ns();
+        let deadline_ns = self
+            .world
+            .config
+            .facts_deadline_ms
+            .saturating_mul(1_000_000);
+        let first = elapsed_ns.is_none();
+        let due = self.pending.take(|pending| {
+            let late = now_ns >= pending.since_ns.saturating_add(deadline_ns);
+            first || late && !pending.late || pending.is_over(now_ns)
+        });
+        for pending in due {
+            self.judge(pending, out);
+        }
+        self.world.expire_unclaimed();
+        self.book.tick(&mut self.world, out);
+        let kept_ns = self.world.config.dead_kept_s.saturating_mul(1_000_000_000);
+        self.world.table.purge(now_ns.saturating_sub(kept_ns));
+    }
+
+    fn baseline(&mut self, scan: &Scan) {
+        self.world.passes.first_ns = Some(scan.at_ns);
+        self.world.passes.last_ns = Some(scan.at_ns);
+        self.host.baseline(scan.host);
+        self.world.table.regroup();
+        for process in self.world.table.iter_mut() {
+            let _before_the_first_pass = process.cpu.close_interval(scan.at_ns);
+        }
+    }
+
+    fn task(&mut self, task: &Task, busy_ns: Option<u64>, out: &mut Vec<Output>) {
+        let key = ProcessKey::from(task.process);
+        if self
+            .world
+            .table
+            .get(key)
+            .is_none_or(|process| process.parent.is_none())
+        {
+            self.world
+                .ensure_child(key, task.parent.into(), ParentFrom::Seen);
+        }
+        let passes = self.world.passes;
+        let process = self.world.ensure(key);
+        process.kernel_thread = task.flags & PF_KTHREAD != 0;
+        process.uid = Some(task.uid);
+        if task.pid == key.tgid {
+            process.comm = task.comm;
+            process.set_cgroup((task.cgroup_id != 0).then_some(task.cgroup_id));
+        }
+        process.cpu.running(key, task, &passes);
+        let busy = busy_ns.is_some_and(|busy_ns| process.cpu.interval.cpu_ns >= busy_ns);
+        if busy && !process.asked && !process.facts_current {
+            let id = process.image.as_ref().map(|image| image.executable.id);
+            let now_ns = self.world.now_ns();
+            let with = id.is_some_and(|id| self.world.executables.wants(id, now_ns));
+            self.world.enrich(key, with, out);
+        }
+    }
+
+    fn judge_pass(&mut self, at_ns: u64, pass: Pass, out: &mut Vec<Output>) {
+        let World { table, config, .. } = &mut self.world;
+        let signals = self.saturation.pass(at_ns, pass, table, config);
+        for signal in signals {
+            match signal {
+                Signal::Saturated {
+                    scope,
+                    process,
+                    evidence,
+                    victims,
+                } => {
+                    let severity = Severity::Warning;
+                    let kind = FindingType::CpuSaturation;
+                    if !self.book.is_saturated(scope, process, evidence.culprit) {
+                        self.report(process, kind, severity, Evidence::Cpu(evidence), out);
+                    }
+                    let impact = Impact {
+                        cpu_cores: evidence.cores,
+                        cpu_share_of_host: evidence.host_share,
+                        since_unix_ns: self.world.unix_ns(evidence.since_ns),
+                        until_unix_ns: self.world.unix_ns(at_ns),
+                        steal_share: self.host.steal_share(),
+                        psi: self.host.pressure_share(),
+                    };
+                    for victim in &victims {
+                        self.world.enrich(victim.group, false, out);
+                    }
+                    self.book
+                        .saturated(scope, process, evidence, impact, &victims, &self.world);
+                }
+                Signal::Cleared { scope } => self.book.cleared(scope, &self.world),
+            }
+        }
+    }
+}
+
+/// `share` of `whole_ns`.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share (0–1) of a short interval"
+)]
+fn share_of(whole_ns: u64, share: f64) -> u64 {
+    (whole_ns as f64 * share) as u64
+}

@@ -1,0 +1,144 @@
+//! Who belongs together, and whose child something is.
+//!
+//! A *lineage group* is the exec tree under one service, login or cron entry. Its root is the topmost
+//! ancestor whose parent is process 1, the kernel's thread maker or unknown; children of session and
+//! job starters (sshd, cron, su, …) begin a group of their own. Web services and package managers are
+//! recognised by executable, never by `comm`. Package managers excuse things, so they must lie in a
+//! system folder and belong to root; web services accuse, so a name is enough.
+
+use super::{
+    path,
+    process::{Process, Table},
+};
+use crate::input::{Exec, ProcessKey};
+
+/// Programs whose children start a session or a job.
+const STARTERS: [&[u8]; 16] = [
+    b"sshd",
+    b"sshd-session",
+    b"dropbear",
+    b"login",
+    b"agetty",
+    b"cron",
+    b"crond",
+    b"anacron",
+    b"atd",
+    b"systemd",
+    b"su",
+    b"sudo",
+    b"runuser",
+    b"containerd-shim-runc-v2",
+    b"conmon",
+    b"tmux",
+];
+/// Web services by exact name, and by prefix.
+const WEB_NAMES: [&[u8]; 10] = [
+    b"apache2",
+    b"nginx",
+    b"litespeed",
+    b"openlitespeed",
+    b"caddy",
+    b"sw-engine-fpm",
+    b"node",
+    b"java",
+    b"uwsgi",
+    b"php-cgi",
+];
+const WEB_PREFIXES: [&[u8]; 7] = [
+    b"php-fpm",
+    b"php-cgi",
+    b"lsphp",
+    b"httpd",
+    b"frankenphp",
+    b"gunicorn",
+    b"openlitespeed",
+];
+const PACKAGE_MANAGERS: [&[u8]; 16] = [
+    b"apt",
+    b"apt-get",
+    b"aptitude",
+    b"apt.systemd.daily",
+    b"dpkg",
+    b"dpkg-deb",
+    b"unattended-upgrade",
+    b"unattended-upgrades",
+    b"dnf",
+    b"dnf-3",
+    b"dnf5",
+    b"microdnf",
+    b"yum",
+    b"rpm",
+    b"zypper",
+    b"packagekitd",
+];
+const SHELLS: [&[u8]; 9] = [
+    b"sh", b"bash", b"dash", b"ash", b"zsh", b"ksh", b"ksh93", b"fish", b"busybox",
+];
+
+/// The name of what runs: a script's own, else the executable's.
+pub fn image_name(image: &Exec) -> &[u8] {
+    let script = image.interpreter.is_some() && !image.filename.is_empty();
+    if script || image.name.is_empty() {
+        path::base_name(&image.filename)
+    } else {
+        &image.name
+    }
+}
+
+/// Whether an image is a web service by the name of its executable, its path or its script.
+pub fn is_web_service(image: &Exec) -> bool {
+    let web = |name: &[u8]| {
+        WEB_NAMES.contains(&name)
+            || WEB_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || name.ends_with(b".fcgi")
+    };
+    web(&image.name) || web(path::base_name(&image.filename))
+}
+
+/// Whether an image is a shell.
+pub fn is_shell(image: &Exec) -> bool {
+    let name: &[u8] = if image.name.is_empty() {
+        path::base_name(&image.filename)
+    } else {
+        &image.name
+    };
+    SHELLS.contains(&name)
+}
+
+/// Whether an image is a package manager's own program.
+pub fn is_package_manager(image: &Exec) -> bool {
+    let script = image.interpreter.as_deref();
+    let named = PACKAGE_MANAGERS.contains(&path::base_name(&image.filename))
+        || PACKAGE_MANAGERS.contains(&&*image.name);
+    named
+        && path::classify(&image.filename) == path::PathClass::System
+        && script.is_none_or(|interpreter| path::classify(interpreter) == path::PathClass::System)
+        && image.executable.uid == 0
+        && image.executable.nlink > 0
+}
+
+/// Whether the children of a process begin groups of their own.
+pub fn children_start_groups(process: &Process) -> bool {
+    process.key.tgid <= 2
+        || process
+            .image
+            .as_ref()
+            .is_some_and(|image| STARTERS.contains(&image_name(image)))
+}
+
+/// The nearest web service above a process.
+pub fn web_ancestor(table: &Table, key: ProcessKey) -> Option<ProcessKey> {
+    table
+        .ancestors(key)
+        .find(|process| process.image.as_deref().is_some_and(is_web_service))
+        .map(|process| process.key)
+}
+
+/// Whether a package manager is above a process, or is the process.
+pub fn in_package_manager(table: &Table, key: ProcessKey) -> bool {
+    table
+        .get(key)
+        .into_iter()
+        .chain(table.ancestors(key))
+        .any(|process| process.image.as_deref().is_some_and(is_package_manager))
+}

@@ -1,0 +1,73 @@
+//! Images whose verdict waits for facts.
+//!
+//! Bounded; the oldest goes first and is counted. An entry ends when the facts are there or after a
+//! minute; at the deadline its verdict is given on what the kernel told.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    incident::FindingType,
+    input::{Exec, ProcessKey},
+};
+
+/// Most images that wait.
+const MAX: usize = 1_024;
+/// How long late facts are still waited for, ns.
+const KEEP_NS: u64 = 60_000_000_000;
+
+/// One image that waits.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// Who runs it.
+    pub process: ProcessKey,
+    /// What.
+    pub image: Arc<Exec>,
+    /// Since when, ns since boot.
+    pub since_ns: u64,
+    /// The verdict on kernel facts alone was given.
+    pub late: bool,
+    /// What was said already.
+    pub said: Vec<FindingType>,
+}
+
+impl Pending {
+    /// Nobody will answer any more.
+    pub fn is_over(&self, now_ns: u64) -> bool {
+        now_ns >= self.since_ns.saturating_add(KEEP_NS)
+    }
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: VecDeque<Pending>,
+    /// Images that were given up because too many waited.
+    pub dropped: u64,
+}
+
+impl Queue {
+    /// Adds one.
+    pub fn push(&mut self, pending: Pending) {
+        if self.waiting.len() >= MAX {
+            self.waiting.pop_front();
+            self.dropped += 1;
+        }
+        self.waiting.push_back(pending);
+    }
+
+    /// Takes out those for which `due` holds, oldest first.
+    pub fn take(&mut self, due: impl Fn(&Pending) -> bool) -> Vec<Pending> {
+        if !self.waiting.iter().any(&due) {
+            return Vec::new();
+        }
+        let mut taken = Vec::new();
+        self.waiting.retain(|pending| {
+            let due = due(pending);
+            if due {
+                taken.push(pending.clone());
+            }
+            !due
+        });
+        taken
+    }
+}

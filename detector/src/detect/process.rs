@@ -1,0 +1,458 @@
+//! The process table: who is there, who made whom, what runs, what it used.
+//!
+//! A process is its [`ProcessKey`]; a reused id is another process, and a late record of the old one
+//! finds the old one. Bounded: when full, the oldest ended process is forgotten, then the one idle
+//! longest (second chance, so it costs O(1)); both are counted. Ended processes stay for a minute,
+//! or as long as a child is alive, so that lineage survives double forks. Processes of an open
+//! incident are pinned.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use detector_common::event;
+
+use super::{cpu::Account, hash::Map, lineage};
+use crate::{
+    incident::Severity,
+    input::{Exec, ProcessFacts, ProcessKey},
+};
+
+/// How the parent is known; a better source replaces a worse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ParentFrom {
+    /// A pass or an exit: it may have been reparented.
+    Seen,
+    /// An exec: it may have been reparented before.
+    Exec,
+    /// The fork itself.
+    Fork,
+}
+
+/// The end of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// When, ns since boot.
+    pub at_ns: u64,
+    /// As `wait(2)` gives it; `None`: the exit record was lost.
+    pub wait_status: Option<u32>,
+}
+
+/// Why an image is not to be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// No package knows the file.
+    Unowned,
+    /// It lives in memory only.
+    Fileless,
+    /// It was deleted when it was executed.
+    Deleted,
+}
+
+/// One process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Which.
+    pub key: ProcessKey,
+    /// Who made it, at birth as far as known.
+    pub parent: Option<ProcessKey>,
+    parent_from: ParentFrom,
+    /// The last exec, its own or inherited by fork.
+    pub image: Option<Arc<Exec>>,
+    /// Real user id.
+    pub uid: Option<u32>,
+    /// Name, NUL-padded.
+    pub comm: [u8; 16],
+    /// cgroup v2 id.
+    pub cgroup_id: Option<u64>,
+    /// What enrichment found.
+    pub facts: Option<Arc<ProcessFacts>>,
+    /// Its paths are those of the present image.
+    pub facts_current: bool,
+    /// Enrichment was asked for its facts.
+    pub asked: bool,
+    /// Root of its lineage group.
+    pub group: ProcessKey,
+    /// A thread of the kernel.
+    pub kernel_thread: bool,
+    /// `None`: alive.
+    pub ended: Option<Ended>,
+    /// Last sign of life, ns since boot.
+    pub active_ns: u64,
+    /// CPU time.
+    pub cpu: Account,
+    /// First outbound connections while its image was not known to be packaged.
+    pub connections: Vec<event::Connection>,
+    /// Verdict on the image, and how loud it is.
+    pub suspicion: Option<(Suspicion, Severity)>,
+    /// The open incident it belongs to.
+    pub incident: Option<u64>,
+    children: u32,
+    previous: Option<ProcessKey>,
+}
+
+impl Process {
+    fn new(key: ProcessKey, now_ns: u64) -> Process {
+        Process {
+            key,
+            parent: None,
+            parent_from: ParentFrom::Seen,
+            image: None,
+            uid: None,
+            comm: [0; 16],
+            cgroup_id: None,
+            facts: None,
+            facts_current: false,
+            asked: false,
+            group: key,
+            kernel_thread: false,
+            ended: None,
+            active_ns: now_ns,
+            cpu: Account::default(),
+            connections: Vec::new(),
+            suspicion: None,
+            incident: None,
+            children: 0,
+            previous: None,
+        }
+    }
+
+    /// Whether it still runs, as far as known.
+    pub fn is_alive(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    /// The process runs an image of its own now.
+    pub fn run(&mut self, image: Arc<Exec>) {
+        self.uid = Some(image.uid);
+        self.comm = image.comm;
+        self.set_cgroup(image.cgroup_id);
+        self.facts_current = false;
+        self.asked = false;
+        self.suspicion = None;
+        self.connections = Vec::new();
+        self.image = Some(image);
+    }
+
+    /// The cgroup it is in; another one outdates what was found.
+    pub fn set_cgroup(&mut self, cgroup_id: Option<u64>) {
+        if cgroup_id.is_some() && cgroup_id != self.cgroup_id {
+            self.cgroup_id = cgroup_id;
+            self.facts = None;
+            self.facts_current = false;
+            self.asked = false;
+        }
+    }
+
+    /// Short name for people: the script's or executable's own name, else `comm`.
+    pub fn short_name(&self) -> &[u8] {
+        match &self.image {
+            Some(image) => lineage::image_name(image),
+            None => crate::event::text::until_nul(&self.comm),
+        }
+    }
+}
+
+/// What the table had to forget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Ended processes forgotten early.
+    pub dead: u64,
+    /// Live processes forgotten.
+    pub idle: u64,
+}
+
+/// All processes.
+#[derive(Debug)]
+pub struct Table {
+    processes: Map<ProcessKey, Process>,
+    by_id: Map<u32, ProcessKey>,
+    /// Ended, oldest first.
+    dead: VecDeque<(u64, ProcessKey)>,
+    /// All, in the order of their last chance.
+    queue: VecDeque<(u64, ProcessKey)>,
+    capacity: usize,
+    /// Counted evictions.
+    pub forgotten: Forgotten,
+}
+
+/// Steps of one walk up the tree.
+const MAX_DEPTH: usize = 64;
+
+impl Table {
+    /// An empty table of at most `capacity` processes.
+    pub fn new(capacity: usize) -> Table {
+        Table {
+            processes: Map::default(),
+            by_id: Map::default(),
+            dead: VecDeque::new(),
+            queue: VecDeque::new(),
+            capacity: capacity.max(2),
+            forgotten: Forgotten::default(),
+        }
+    }
+
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+    }
+
+    /// One process.
+    pub fn get(&self, key: ProcessKey) -> Option<&Process> {
+        self.processes.get(&key)
+    }
+
+    /// One process, to change.
+    pub fn get_mut(&mut self, key: ProcessKey) -> Option<&mut Process> {
+        self.processes.get_mut(&key)
+    }
+
+    /// All, in no useful order.
+    pub fn iter(&self) -> impl Iterator<Item = &Process> {
+        self.processes.values()
+    }
+
+    /// All, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.processes.values_mut()
+    }
+
+    /// The process a thread belongs to: of those that had the id, the youngest not younger than it.
+    pub fn of_thread(&self, tgid: u32, start_ns: u64) -> Option<ProcessKey> {
+        let mut key = *self.by_id.get(&tgid)?;
+        while key.start_ns > start_ns {
+            key = self.processes.get(&key)?.previous?;
+        }
+        Some(key)
+    }
+
+    /// The process, made known if it is not; `true`: it is new.
+    pub fn ensure(&mut self, key: ProcessKey, now_ns: u64) -> (&mut Process, bool) {
+        let new = !self.processes.contains_key(&key);
+        if new {
+            self.make_room();
+            self.queue.push_back((now_ns, key));
+        }
+        let process = self
+            .processes
+            .entry(key)
+            .or_insert_with(|| Process::new(key, now_ns));
+        if new {
+            let newest = self.by_id.entry(key.tgid).or_insert(key);
+            if newest.start_ns < key.start_ns {
+                let previous = std::mem::replace(newest, key);
+                process.previous = Some(previous);
+                // Its exit was lost: the id would not be free otherwise.
+                self.end(previous, now_ns, None);
+            }
+        }
+        let process = self.processes.get_mut(&key).expect("inserted above");
+        process.active_ns = process.active_ns.max(now_ns);
+        (process, new)
+    }
+
+    /// Says who made `child`. On first knowledge the child takes its place in a group and, from a
+    /// fork, inherits what a fork inherits.
+    pub fn set_parent(&mut self, child: ProcessKey, parent: ProcessKey, from: ParentFrom) {
+        let Some(process) = self.processes.get_mut(&child) else {
+            return;
+        };
+        let known = process.parent;
+        let better = known.is_none() || from > process.parent_from;
+        // A parent is never younger than its child; that also rules out cycles.
+        if !better || parent == child || parent.tgid == 0 || parent.start_ns > child.start_ns {
+            return;
+        }
+        process.parent = Some(parent);
+        process.parent_from = from;
+        if known != Some(parent) {
+            if let Some(old) = known.and_then(|key| self.processes.get_mut(&key)) {
+                old.children = old.children.saturating_sub(1);
+            }
+            if let Some(new) = self.processes.get_mut(&parent) {
+                new.children += 1;
+            }
+        }
+        let group = self.group_of(child);
+        let inherited = self.processes.get(&parent).map(|made_by| {
+            (
+                made_by.image.clone(),
+                made_by.uid,
+                made_by.comm,
+                made_by.cgroup_id,
+                made_by.suspicion,
+                made_by.facts.clone().filter(|_| made_by.facts_current),
+            )
+        });
+        let process = self
+            .processes
+            .get_mut(&child)
+            .expect("looked up at the start");
+        process.group = group;
+        let Some((image, uid, comm, cgroup_id, suspicion, facts)) = inherited else {
+            return;
+        };
+        if from == ParentFrom::Fork && process.image.is_none() {
+            process.image = image;
+            process.uid = process.uid.or(uid);
+            process.cgroup_id = process.cgroup_id.or(cgroup_id);
+            process.suspicion = suspicion;
+            if process.comm == [0; 16] {
+                process.comm = comm;
+            }
+            // The same image in the same cgroup; only the key differs.
+            process.facts_current = facts.is_some();
+            process.facts = facts;
+        }
+    }
+
+    fn group_of(&self, child: ProcessKey) -> ProcessKey {
+        let Some(parent) = self.get(child).and_then(|process| process.parent) else {
+            return child;
+        };
+        match self.get(parent) {
+            Some(made_by) if !lineage::children_start_groups(made_by) => made_by.group,
+            _ => child,
+        }
+    }
+
+    /// Places every process anew: at the first pass, when parents may be known later than children.
+    pub fn regroup(&mut self) {
+        let mut keys: Vec<ProcessKey> = self.processes.keys().copied().collect();
+        keys.sort_by_key(|key| (key.start_ns, key.tgid));
+        for key in keys {
+            let group = self.group_of(key);
+            if let Some(process) = self.processes.get_mut(&key) {
+                process.group = group;
+            }
+        }
+    }
+
+    /// The process ended; `true`: this is news.
+    pub fn end(&mut self, key: ProcessKey, at_ns: u64, wait_status: Option<u32>) -> bool {
+        let Some(process) = self.processes.get_mut(&key) else {
+            return false;
+        };
+        if let Some(ended) = &mut process.ended {
+            ended.wait_status = ended.wait_status.or(wait_status);
+            return false;
+        }
+        process.ended = Some(Ended { at_ns, wait_status });
+        self.dead.push_back((at_ns, key));
+        true
+    }
+
+    /// Forgets those that ended before `before_ns` and have no child in the table.
+    pub fn purge(&mut self, before_ns: u64) {
+        for _ in 0..self.dead.len() {
+            let Some((at_ns, key)) = self.dead.pop_front() else {
+                break;
+            };
+            if at_ns >= before_ns {
+                self.dead.push_front((at_ns, key));
+                break;
+            }
+            match self.processes.get(&key) {
+                None => {}
+                Some(process) if process.children > 0 || process.incident.is_some() => {
+                    self.dead.push_back((before_ns, key));
+                }
+                Some(_) => self.remove(key),
+            }
+        }
+        if self.queue.len() > 2 * self.processes.len() + 1_024 {
+            let processes = &self.processes;
+            self.queue.retain(|(_, key)| processes.contains_key(key));
+        }
+    }
+
+    /// The ancestors, parent first; ends where knowledge ends.
+    pub fn ancestors(&self, key: ProcessKey) -> impl Iterator<Item = &Process> {
+        let first = self.get(key).and_then(|process| process.parent);
+        std::iter::successors(first.and_then(|parent| self.get(parent)), |process| {
+            self.get(process.parent?)
+        })
+        .take(MAX_DEPTH)
+    }
+
+    /// Whether it made processes that are still in the table.
+    pub fn has_children(&self, key: ProcessKey) -> bool {
+        self.get(key).is_some_and(|process| process.children > 0)
+    }
+
+    /// Whether `ancestor` is above `key`.
+    pub fn descends(&self, key: ProcessKey, ancestor: ProcessKey) -> bool {
+        self.ancestors(key).any(|process| process.key == ancestor)
+    }
+
+    fn make_room(&mut self) {
+        while self.processes.len() >= self.capacity {
+            if self.forget_dead() || self.forget_idle() {
+                continue;
+            }
+            break; // everything is pinned: bounded by the incidents
+        }
+    }
+
+    fn forget_dead(&mut self) -> bool {
+        for _ in 0..self.dead.len() {
+            let Some((at_ns, key)) = self.dead.pop_front() else {
+                return false;
+            };
+            match self.processes.get(&key) {
+                None => {}
+                Some(process) if process.incident.is_some() => self.dead.push_back((at_ns, key)),
+                Some(_) => {
+                    self.remove(key);
+                    self.forgotten.dead += 1;
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn forget_idle(&mut self) -> bool {
+        for _ in 0..2 * self.queue.len() {
+            let Some((since_ns, key)) = self.queue.pop_front() else {
+                return false;
+            };
+            match self.processes.get(&key) {
+                None => {}
+                Some(process) if process.incident.is_some() || process.active_ns > since_ns => {
+                    self.queue.push_back((process.active_ns, key));
+                }
+                Some(_) => {
+                    self.remove(key);
+                    self.forgotten.idle += 1;
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn remove(&mut self, key: ProcessKey) {
+        let Some(process) = self.processes.remove(&key) else {
+            return;
+        };
+        if let Some(parent) = process
+            .parent
+            .and_then(|parent| self.processes.get_mut(&parent))
+        {
+            parent.children = parent.children.saturating_sub(1);
+        }
+        if self.by_id.get(&key.tgid) == Some(&key) {
+            match process
+                .previous
+                .filter(|key| self.processes.contains_key(key))
+            {
+                Some(previous) => self.by_id.insert(key.tgid, previous),
+                None => self.by_id.remove(&key.tgid),
+            };
+        }
+    }
+}

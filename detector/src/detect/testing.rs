@@ -1,0 +1,354 @@
+//! Builders for tests: a host whose clock is explicit and whose processes are a line each.
+
+use detector_common::event::{self, connection::change, kind, task::PF_KTHREAD};
+
+use super::{Config, Engine, Seed};
+use crate::{
+    incident::{Finding, Incident},
+    input::{
+        Exec, Executable, ExecutableFacts, ExecutableId, Host, Input, Loss, Observed, Owner,
+        ProcessFacts, ProcessKey, Scan, Sha256,
+    },
+    output::{Change, Enrich, Output},
+};
+
+pub const SECOND: u64 = 1_000_000_000;
+/// Wall clock at boot.
+pub const BOOT_UNIX_S: i64 = 1_700_000_000;
+pub const TMPFS: u64 = 0x0102_1994;
+pub const EXT4: u64 = 0xef53;
+
+pub fn key(tgid: u32, start_ns: u64) -> ProcessKey {
+    ProcessKey { tgid, start_ns }
+}
+
+pub fn process(key: ProcessKey) -> event::Process {
+    event::Process {
+        start_boottime_ns: key.start_ns,
+        tgid: key.tgid,
+        reserved: 0,
+    }
+}
+
+fn header(kind: u32, time_ns: u64) -> event::Header {
+    event::Header {
+        kind,
+        reserved: 0,
+        time_ns,
+    }
+}
+
+/// A thread's totals. The leader by default.
+pub fn task(of: ProcessKey, cpu_ns: u64) -> event::Task {
+    event::Task {
+        process: process(of),
+        parent: process(key(1, 0)),
+        start_boottime_ns: of.start_ns,
+        cpu_ns,
+        run_delay_ns: 0,
+        voluntary_switches: 0,
+        involuntary_switches: 0,
+        cgroup_id: 0,
+        pid: of.tgid,
+        flags: 0,
+        uid: 0,
+        policy: 0,
+        static_prio: 120,
+        reserved: 0,
+        comm: *b"task\0\0\0\0\0\0\0\0\0\0\0\0",
+    }
+}
+
+pub fn thread(of: ProcessKey, pid: u32, start_ns: u64, cpu_ns: u64) -> event::Task {
+    event::Task {
+        pid,
+        start_boottime_ns: start_ns,
+        ..task(of, cpu_ns)
+    }
+}
+
+pub fn kernel_thread(of: ProcessKey, cpu_ns: u64) -> event::Task {
+    event::Task {
+        flags: PF_KTHREAD,
+        parent: process(key(2, 0)),
+        ..task(of, cpu_ns)
+    }
+}
+
+pub fn thread_end(tgid: u32, pid: u32, start_ns: u64, cpu_ns: u64) -> event::ThreadEnd {
+    event::ThreadEnd {
+        header: header(kind::THREAD_END, 0),
+        is_final: 1,
+        start_boottime_ns: start_ns,
+        tgid,
+        pid,
+        cpu_ns,
+        run_delay_ns: 0,
+    }
+}
+
+/// An exec as the kernel would report it: `path` of an ordinary file of root's, changed a day before.
+pub fn exec(of: ProcessKey, parent: ProcessKey, path: &str) -> Exec {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let mut comm = [0; 16];
+    for (to, from) in comm.iter_mut().zip(name.bytes().take(15)) {
+        *to = from;
+    }
+    Exec {
+        at_ns: of.start_ns + 1_000_000,
+        observed: Observed::Live,
+        process: of,
+        parent,
+        old_pid: of.tgid,
+        executable: Executable {
+            id: file_id(path),
+            size: 4_096,
+            mode: 0o100_755,
+            nlink: 1,
+            uid: 0,
+            fs_magic: EXT4,
+            overlay_upper: false,
+        },
+        name: name.as_bytes().into(),
+        filename: path.as_bytes().into(),
+        filename_truncated: false,
+        interpreter: None,
+        args: format!("{path}\0").into_bytes().into(),
+        args_total_bytes: u32::try_from(path.len() + 1).expect("short"),
+        comm,
+        uid: 0,
+        gid: 0,
+        loginuid: None,
+        audit_session: None,
+        session: None,
+        namespace_pid: None,
+        cgroup_id: None,
+        policy: 0,
+        nice: Some(0),
+    }
+}
+
+/// The identity of a path, the same each time.
+pub fn file_id(path: &str) -> ExecutableId {
+    let inode = path.bytes().fold(5_381_u64, |sum, byte| {
+        sum.wrapping_mul(33) ^ u64::from(byte)
+    });
+    ExecutableId {
+        dev: 1,
+        inode,
+        ctime_sec: BOOT_UNIX_S - 86_400,
+        ctime_nsec: 0,
+    }
+}
+
+pub fn memfd(of: ProcessKey, parent: ProcessKey, name: &str) -> Exec {
+    let mut exec = exec(of, parent, "/proc/self/fd/3");
+    exec.name = format!("memfd:{name}").into_bytes().into();
+    exec.executable.nlink = 0;
+    exec.executable.fs_magic = TMPFS;
+    exec.executable.id.dev = 99;
+    exec
+}
+
+pub fn facts(id: ExecutableId, path: &str, owner: Owner) -> ExecutableFacts {
+    ExecutableFacts {
+        id,
+        path: Some(path.as_bytes().into()),
+        owner,
+        sha256: Sha256::Digest([0xab; 32]),
+        modified_unix_ns: None,
+    }
+}
+
+/// An engine, what it said, and what the host's threads have used.
+pub struct Bench {
+    pub engine: Engine,
+    pub out: Vec<Output>,
+    pub now_ns: u64,
+    pub cpus: u32,
+    pub load: Vec<event::Task>,
+    pub losses: Vec<Loss>,
+}
+
+impl Bench {
+    /// Two CPUs; the first pass is done at ten seconds.
+    pub fn new() -> Bench {
+        Bench::with(Config::default())
+    }
+
+    pub fn with(config: Config) -> Bench {
+        let mut bench = Bench {
+            engine: Engine::new(config, Seed(7)),
+            out: Vec::new(),
+            now_ns: 9 * SECOND,
+            cpus: 2,
+            load: Vec::new(),
+            losses: Vec::new(),
+        };
+        bench.second();
+        bench
+    }
+
+    pub fn apply(&mut self, input: Input<'_>) {
+        self.engine.apply(input, &mut self.out);
+    }
+
+    pub fn fork(&mut self, parent: ProcessKey, child: ProcessKey) {
+        self.apply(Input::Fork(event::Fork {
+            header: header(kind::FORK, child.start_ns),
+            parent: process(parent),
+            child: process(child),
+        }));
+    }
+
+    pub fn exec(&mut self, exec: &Exec) {
+        self.apply(Input::Exec(exec));
+    }
+
+    /// Fork and exec of a program that a package owns.
+    pub fn run(&mut self, parent: ProcessKey, child: ProcessKey, path: &str) {
+        self.fork(parent, child);
+        self.exec(&exec(child, parent, path));
+        self.packaged(path);
+    }
+
+    pub fn packaged(&mut self, path: &str) {
+        self.file(&facts(
+            file_id(path),
+            path,
+            Owner::Package("some".to_owned()),
+        ));
+    }
+
+    pub fn unowned(&mut self, path: &str) {
+        self.file(&facts(file_id(path), path, Owner::Unowned));
+    }
+
+    pub fn file(&mut self, facts: &ExecutableFacts) {
+        let now_ns = self.now_ns;
+        self.apply(Input::Executable(now_ns, facts));
+    }
+
+    pub fn unit(&mut self, of: ProcessKey, path: &str, unit: &str, user: &str) {
+        let now_ns = self.now_ns;
+        self.apply(Input::Process(
+            now_ns,
+            &ProcessFacts {
+                process: of,
+                executable_path: Some(path.as_bytes().into()),
+                script_path: None,
+                working_directory: Some(b"/var/www/shop".as_slice().into()),
+                cgroup: Some(format!("/system.slice/{unit}")),
+                unit: Some(unit.to_owned()),
+                container_id: None,
+                user_name: Some(user.to_owned()),
+            },
+        ));
+    }
+
+    pub fn exit(&mut self, of: ProcessKey, wait_status: u32) {
+        let now_ns = self.now_ns;
+        self.apply(Input::Exit(event::Exit {
+            header: header(kind::EXIT, now_ns),
+            process: process(of),
+            parent: process(key(1, 0)),
+            wait_status,
+            uid: 0,
+            cgroup_id: 0,
+            comm: [0; 16],
+            thread: event::ThreadEnd {
+                is_final: 0,
+                ..thread_end(of.tgid, of.tgid, of.start_ns, 0)
+            },
+        }));
+    }
+
+    pub fn connect(&mut self, of: ProcessKey, ip: [u8; 4], port: u16, established: bool) {
+        let mut remote = [0; 16];
+        remote[10..12].copy_from_slice(&[0xff, 0xff]);
+        remote[12..].copy_from_slice(&ip);
+        let now_ns = self.now_ns;
+        self.apply(Input::Connection(event::Connection {
+            header: header(kind::CONNECTION, now_ns),
+            process: process(of),
+            socket: 1,
+            duration_ns: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+            cgroup_id: 0,
+            change: if established {
+                change::ESTABLISHED
+            } else {
+                change::ATTEMPT
+            },
+            error: 0,
+            network_namespace: 0,
+            remote_port: port,
+            local_port: 40_000,
+            remote,
+            local: [0; 16],
+        }));
+    }
+
+    /// A second passes; `load` is what the pass tells.
+    pub fn second(&mut self) {
+        self.now_ns += SECOND;
+        let scan = Scan {
+            at_ns: self.now_ns,
+            unix_ns: BOOT_UNIX_S * 1_000_000_000 + i64::try_from(self.now_ns).expect("small"),
+            cpus: self.cpus,
+            tasks: self.load.clone(),
+            accepts: Vec::new(),
+            host: Host::default(),
+            losses: std::mem::take(&mut self.losses),
+        };
+        self.apply(Input::Scan(&scan));
+    }
+
+    /// Seconds in which each of `busy` uses that many ns of CPU.
+    pub fn burn(&mut self, seconds: u32, busy: &[(ProcessKey, u64)]) {
+        for _ in 0..seconds {
+            for (of, ns) in busy {
+                match self
+                    .load
+                    .iter_mut()
+                    .find(|task| task.process == process(*of))
+                {
+                    Some(task) => task.cpu_ns += ns,
+                    None => self.load.push(task(*of, *ns)),
+                }
+            }
+            self.second();
+        }
+    }
+
+    pub fn incidents(&self) -> Vec<(Change, &Incident)> {
+        self.out
+            .iter()
+            .filter_map(|output| match output {
+                Output::Incident(change, incident) => Some((*change, &**incident)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn findings(&self) -> Vec<&Finding> {
+        self.out
+            .iter()
+            .filter_map(|output| match output {
+                Output::Finding(finding) => Some(finding),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn requests(&self) -> Vec<&Enrich> {
+        self.out
+            .iter()
+            .filter_map(|output| match output {
+                Output::Enrich(enrich) => Some(enrich),
+                _ => None,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! The engine as a whole: one file per question.
+
+mod accounting;
+mod bounds;
+mod enrichment;
+mod founding;
+mod lineage;
+mod rules;

@@ -1,0 +1,23 @@
+//! Events as they leave the program: CloudEvents 1.0 around nested JSON with ECS field names.
+//!
+//! Owns the wire types, their JSON Schema ([`schema()`]) and the one place where attacker bytes become
+//! text ([`text`]). Absent is absent: no nulls, no placeholders. Compatibility: within one `dataschema`
+//! version fields are added, never renamed or retyped; receivers ignore what they do not know.
+
+mod agent;
+mod envelope;
+mod from;
+mod incident;
+mod schema;
+pub mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use agent::{
+    AgentEvent, Heartbeat, HeartbeatDetector, degraded, finding, heartbeat, started, stopped,
+};
+pub use envelope::{CloudEvent, Data, HostInfo, SOURCE_PREFIX, Sequence, timestamp};
+pub use from::from_incident;
+pub use incident::*;
+pub use schema::{SCHEMA_ID, schema};

@@ -1,0 +1,415 @@
+//! The open incidents, and findings that wait for one.
+
+use std::collections::VecDeque;
+
+use detector_common::event::{Connection, connection::change};
+use uuid::Uuid;
+
+use super::{
+    Contact, ContactState, CpuEvidence, Culprit, Evidence, Finding, FindingType, Impact, Incident,
+    Moment, Severity, Status, Truncated, Victim,
+    case::{Case, identity},
+    correlate,
+    id::Ids,
+    narrate,
+};
+use crate::{
+    detect::{
+        hash::{Fixed, cache},
+        network,
+        rule::cpu_saturation::{Scope, Waiting},
+        world::World,
+    },
+    event::text,
+    input::{ExecutableId, Loss, ProcessKey},
+    output::Output,
+};
+
+/// Most incidents open at a time.
+const MAX_OPEN: usize = 256;
+/// Info findings kept for an incident that may come.
+const MAX_KEPT: usize = 256;
+/// How long, ns.
+const KEPT_NS: i64 = 600_000_000_000;
+/// A kept finding of the same kind about the same file is not told again for this long, ns.
+const REPEAT_NS: i64 = 600_000_000_000;
+/// Losses remembered for incidents that open after them.
+const MAX_LOSSES: usize = 256;
+/// How long, ns.
+const LOSS_NS: i64 = 60_000_000_000;
+/// Victims of one incident.
+const MAX_VICTIMS: usize = 16;
+
+/// The incidents.
+#[derive(Debug)]
+pub struct Book {
+    /// Findings for which there was no room.
+    pub refused: u64,
+    pub(super) cases: Vec<Case>,
+    pub(super) resolved: VecDeque<(String, Uuid, u64)>,
+    ids: Ids,
+    opened: u64,
+    kept: VecDeque<Finding>,
+    told: lru::LruCache<(FindingType, ExecutableId, u32), i64, Fixed>,
+    losses: VecDeque<(i64, Loss)>,
+}
+
+impl Book {
+    /// No incidents; ids take their random bits from `seed`.
+    pub fn new(seed: u64) -> Book {
+        Book {
+            refused: 0,
+            cases: Vec::new(),
+            resolved: VecDeque::new(),
+            ids: Ids::new(seed),
+            opened: 0,
+            kept: VecDeque::new(),
+            told: cache(1_024),
+            losses: VecDeque::new(),
+        }
+    }
+
+    /// How many are open.
+    pub fn open_count(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// A rule found something. What follows from it is told by [`Book::flush`].
+    pub fn report(&mut self, finding: Finding, world: &mut World, out: &mut Vec<Output>) {
+        if let Some(at) = correlate::find(&self.cases, &finding, world) {
+            self.cases[at].add(finding, world);
+        } else if finding.severity < Severity::Warning {
+            self.keep(finding, out);
+        } else if self.cases.len() >= MAX_OPEN {
+            self.refused += 1;
+            out.push(Output::Finding(finding));
+        } else {
+            self.open(finding, world);
+        }
+    }
+
+    fn keep(&mut self, finding: Finding, out: &mut Vec<Output>) {
+        let at_unix_ns = finding.last_seen_unix_ns;
+        let image = finding
+            .subject
+            .as_ref()
+            .and_then(|subject| subject.image.as_ref());
+        let told = image.and_then(|image| {
+            self.told
+                .put((finding.kind, image.executable.id, image.uid), at_unix_ns)
+        });
+        let repeated = told.is_some_and(|told_ns| at_unix_ns < told_ns.saturating_add(REPEAT_NS));
+        while self.kept.len() >= MAX_KEPT
+            || self
+                .kept
+                .front()
+                .is_some_and(|oldest| oldest.last_seen_unix_ns.saturating_add(KEPT_NS) < at_unix_ns)
+        {
+            self.kept.pop_front();
+        }
+        if !repeated {
+            out.push(Output::Finding(finding.clone()));
+        }
+        self.kept.push_back(finding);
+    }
+
+    fn open(&mut self, finding: Finding, world: &mut World) {
+        let now_ns = world.now_ns();
+        let now_unix_ns = world.unix_ns(now_ns);
+        self.opened += 1;
+        let group_key = narrate::group_key(&finding);
+        let mut case = Case {
+            number: self.opened,
+            incident: Incident {
+                id: self.ids.next(now_unix_ns),
+                status: Status::Open,
+                severity: finding.severity,
+                confidence: 0.0,
+                risk_score: 0,
+                title: String::new(),
+                reason: String::new(),
+                group_key,
+                started_unix_ns: finding.first_seen_unix_ns,
+                opened_unix_ns: now_unix_ns,
+                updated_unix_ns: now_unix_ns,
+                resolved_unix_ns: None,
+                subject: finding.subject.as_deref().cloned().map(Box::new),
+                findings: Vec::new(),
+                timeline: Vec::new(),
+                connections: Vec::new(),
+                victims: Vec::new(),
+                impact: None,
+                next_steps: Vec::new(),
+                loss: None,
+                truncated: Truncated::default(),
+            },
+            members: Vec::new(),
+            groups: Vec::new(),
+            executables: Vec::new(),
+            scopes: Vec::new(),
+            subject: None,
+            sent_ns: now_ns,
+            sent_severity: Severity::Info,
+            told: false,
+            grown: false,
+            dirty: false,
+            quiet_since_ns: None,
+            asked: 0,
+        };
+        let mut attached = Vec::new();
+        self.kept.retain(|kept| {
+            let attaches = correlate::attaches(kept, &finding, world);
+            if attaches {
+                attached.push(kept.clone());
+            }
+            !attaches
+        });
+        for kept in attached {
+            case.add(kept, world);
+        }
+        case.add(finding, world);
+        self.losses
+            .retain(|(at_unix_ns, _)| at_unix_ns.saturating_add(LOSS_NS) >= now_unix_ns);
+        for (at_unix_ns, loss) in &self.losses {
+            case.lost(&[*loss], *at_unix_ns);
+        }
+        self.mention_predecessor(&mut case, now_ns, now_unix_ns);
+        self.cases.push(case);
+    }
+
+    /// Makes a child of a member a member.
+    pub fn adopt(&mut self, number: u64, child: ProcessKey, world: &mut World) {
+        if let Some(case) = self.cases.iter_mut().find(|case| case.number == number) {
+            let parent = world.table.get(child).and_then(|process| process.parent);
+            let watched = parent
+                .and_then(|parent| case.member(parent))
+                .is_some_and(|member| member.watched);
+            if watched {
+                case.enlist(child, true, world);
+            }
+        }
+    }
+
+    /// A process runs a new image.
+    pub fn ran(&mut self, key: ProcessKey, world: &World) {
+        self.note(key, world, |process, image, at_unix_ns| Moment {
+            at_unix_ns: image.map_or(at_unix_ns, |image| world.unix_ns(image.at_ns)),
+            what: narrate::ran(process, image, world),
+        });
+    }
+
+    /// A process ended.
+    pub fn ended(&mut self, key: ProcessKey, world: &World) {
+        self.note(key, world, |process, _, at_unix_ns| Moment {
+            at_unix_ns,
+            what: narrate::ended(process),
+        });
+    }
+
+    fn note(
+        &mut self,
+        key: ProcessKey,
+        world: &World,
+        moment: impl Fn(&crate::detect::process::Process, Option<&crate::input::Exec>, i64) -> Moment,
+    ) {
+        let Some(process) = world.table.get(key) else {
+            return;
+        };
+        let Some(number) = process.incident else {
+            return;
+        };
+        let at_unix_ns = world.unix_ns(world.now_ns());
+        if let Some(case) = self.cases.iter_mut().find(|case| case.number == number) {
+            case.note(moment(process, process.image.as_deref(), at_unix_ns));
+        }
+    }
+
+    /// A connection of a process changed.
+    pub fn connected(&mut self, key: ProcessKey, connection: &Connection, world: &World) {
+        let Some(process) = world.table.get(key) else {
+            return;
+        };
+        let Some(number) = process.incident else {
+            return;
+        };
+        let Some(case) = self.cases.iter_mut().find(|case| case.number == number) else {
+            return;
+        };
+        let state = match connection.change {
+            change::ATTEMPT => ContactState::Attempted,
+            change::ESTABLISHED => ContactState::Established,
+            change::FAILED => ContactState::Failed,
+            change::CLOSED => ContactState::Closed,
+            _ => return,
+        };
+        let closed = state == ContactState::Closed;
+        let at_unix_ns = world.unix_ns(connection.header.time_ns);
+        let ip = network::address(connection.remote);
+        let contact = Contact {
+            process: key,
+            process_name: text::plain(process.short_name()),
+            socket: connection.socket,
+            ip,
+            port: connection.remote_port,
+            local_port: connection.local_port,
+            outside: world.config.network.is_outside(ip),
+            state,
+            error: (connection.error != 0).then_some(connection.error),
+            first_unix_ns: at_unix_ns,
+            last_unix_ns: at_unix_ns,
+            bytes_sent: closed.then_some(connection.bytes_sent),
+            bytes_received: closed.then_some(connection.bytes_received),
+        };
+        let told = matches!(state, ContactState::Established | ContactState::Failed);
+        if contact.outside && told {
+            case.note(Moment {
+                at_unix_ns,
+                what: narrate::connected(&contact),
+            });
+        }
+        case.contact(contact);
+    }
+
+    /// Facts about a process came in.
+    pub fn learned(&mut self, key: ProcessKey) {
+        for case in &mut self.cases {
+            case.dirty |= case.subject == Some(key);
+        }
+    }
+
+    /// Facts about a file came in.
+    pub fn learned_file(&mut self, id: ExecutableId) {
+        for case in &mut self.cases {
+            let subject = case.incident.subject.as_ref();
+            let image = subject.and_then(|subject| subject.image.as_ref());
+            case.dirty |= image.is_some_and(|image| image.executable.id == id);
+        }
+    }
+
+    /// Whether this saturation is already part of an incident. A single process has to be the same
+    /// one; what stands for several may change with every pass.
+    pub fn is_saturated(&self, scope: Scope, process: ProcessKey, culprit: Culprit) -> bool {
+        self.cases.iter().any(|case| {
+            let told = culprit != Culprit::Process
+                || case.incident.findings.iter().any(|finding| {
+                    finding.kind == FindingType::CpuSaturation && finding.process == Some(process)
+                });
+            told && case.scopes.contains(&scope)
+        })
+    }
+
+    /// Saturation goes on.
+    pub fn saturated(
+        &mut self,
+        scope: Scope,
+        process: ProcessKey,
+        evidence: CpuEvidence,
+        impact: Impact,
+        victims: &[Waiting],
+        world: &World,
+    ) {
+        let several = evidence.culprit != Culprit::Process;
+        let at = self
+            .cases
+            .iter()
+            .position(|case| several && case.scopes.contains(&scope))
+            .or_else(|| {
+                let has_it = |case: &Case| case.member(process).is_some();
+                self.cases.iter().position(has_it)
+            });
+        let Some(case) = at.map(|at| &mut self.cases[at]) else {
+            return;
+        };
+        if !case.scopes.contains(&scope) {
+            case.scopes.push(scope);
+        }
+        let until_unix_ns = impact.until_unix_ns;
+        case.incident.impact = Some(match case.incident.impact {
+            Some(worst) if worst.cpu_cores > impact.cpu_cores => Impact {
+                until_unix_ns,
+                ..worst
+            },
+            _ => impact,
+        });
+        for finding in &mut case.incident.findings {
+            let about = several || finding.process == Some(process);
+            if finding.kind == FindingType::CpuSaturation && about {
+                finding.last_seen_unix_ns = until_unix_ns;
+                if matches!(finding.evidence, Evidence::Cpu(worst) if worst.cores < evidence.cores)
+                {
+                    finding.evidence = Evidence::Cpu(evidence);
+                }
+            }
+        }
+        for waiting in victims {
+            let victims = &mut case.incident.victims;
+            let known = victims
+                .iter()
+                .position(|known| known.group == waiting.group);
+            let named = world.subject(waiting.group);
+            let victim = Victim {
+                group: waiting.group,
+                name: named
+                    .as_ref()
+                    .map_or_else(String::new, |root| text::plain(&root.name)),
+                unit: named
+                    .as_ref()
+                    .and_then(|root| root.facts.as_ref()?.unit.clone()),
+                executable: named.and_then(|root| root.path),
+                run_delay_share: waiting.run_delay_share,
+            };
+            match known {
+                Some(at) => {
+                    let worst = victims[at].run_delay_share.max(victim.run_delay_share);
+                    victims[at] = Victim {
+                        run_delay_share: worst,
+                        ..victim
+                    };
+                }
+                None if victims.len() < MAX_VICTIMS => {
+                    victims.push(victim);
+                    case.dirty = true;
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Saturation is over.
+    pub fn cleared(&mut self, scope: Scope, world: &World) {
+        for case in &mut self.cases {
+            let before = case.scopes.len();
+            case.scopes.retain(|known| *known != scope);
+            if case.scopes.len() < before && case.scopes.is_empty() {
+                case.note(Moment {
+                    at_unix_ns: world.unix_ns(world.now_ns()),
+                    what: "the CPUs are no longer saturated".to_owned(),
+                });
+            }
+        }
+    }
+
+    /// A pass declared losses.
+    pub fn lost(&mut self, losses: &[Loss], world: &World) {
+        if losses.is_empty() {
+            return;
+        }
+        let at_unix_ns = world.unix_ns(world.now_ns());
+        for loss in losses {
+            if self.losses.len() >= MAX_LOSSES {
+                self.losses.pop_front();
+            }
+            self.losses.push_back((at_unix_ns, *loss));
+        }
+        for case in &mut self.cases {
+            case.lost(losses, at_unix_ns);
+        }
+    }
+
+    /// Identities the open incidents are about, for whoever has to keep facts.
+    pub fn executables(&self) -> impl Iterator<Item = ExecutableId> {
+        self.cases
+            .iter()
+            .flat_map(|case| case.incident.findings.iter().filter_map(identity))
+    }
+}

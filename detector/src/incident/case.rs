@@ -1,0 +1,300 @@
+//! One open incident and what is needed to carry it on: its members, scopes and what was sent.
+
+use super::{
+    Contact, Finding, FindingType, Incident, MAX_PARTS, Moment, Severity, Subject, narrate, score,
+};
+use crate::{
+    detect::{rule::cpu_saturation::Scope, rule::event_loss, world::World},
+    input::{ExecutableId, Loss, ProcessKey},
+};
+
+/// A process of an incident.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    pub(super) key: ProcessKey,
+    /// The incident goes on while it lives: a suspect or what descends from one.
+    pub(super) watched: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) number: u64,
+    pub(super) incident: Incident,
+    pub(super) members: Vec<Member>,
+    pub(super) groups: Vec<ProcessKey>,
+    pub(super) executables: Vec<ExecutableId>,
+    /// Saturations that go on.
+    pub(super) scopes: Vec<Scope>,
+    pub(super) subject: Option<ProcessKey>,
+    pub(super) sent_ns: u64,
+    pub(super) sent_severity: Severity,
+    /// It was opened for the world to see.
+    pub(super) told: bool,
+    /// Findings came since the severity was looked at.
+    pub(super) grown: bool,
+    /// Something changed that a responder would act on.
+    pub(super) dirty: bool,
+    /// Since when nothing of it goes on.
+    pub(super) quiet_since_ns: Option<u64>,
+    /// How often its hash was asked for.
+    pub(super) asked: u8,
+}
+
+impl Case {
+    pub(super) fn member(&self, key: ProcessKey) -> Option<&Member> {
+        self.members.iter().find(|member| member.key == key)
+    }
+
+    /// Whether something in it is more than load.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.members.iter().any(|member| member.watched)
+    }
+
+    /// Takes a process in; it is pinned in the table until the incident is over.
+    pub(super) fn enlist(&mut self, key: ProcessKey, watched: bool, world: &mut World) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.key == key) {
+            member.watched |= watched;
+            return;
+        }
+        if self.members.len() >= MAX_PARTS && !self.drop_ended_member(world) {
+            self.incident.truncated.processes += 1;
+            return;
+        }
+        self.members.push(Member { key, watched });
+        if let Some(process) = world.table.get_mut(key) {
+            process.incident.get_or_insert(self.number);
+        }
+    }
+
+    /// Makes room: an ended member that no finding is about is not needed to see the end.
+    fn drop_ended_member(&mut self, world: &mut World) -> bool {
+        let needed = |key: ProcessKey| {
+            let named = self
+                .incident
+                .findings
+                .iter()
+                .any(|finding| finding.process == Some(key));
+            named
+                || world
+                    .table
+                    .get(key)
+                    .is_some_and(|process| process.is_alive())
+        };
+        let Some(at) = self.members.iter().position(|member| !needed(member.key)) else {
+            return false;
+        };
+        let member = self.members.remove(at);
+        if let Some(process) = world.table.get_mut(member.key) {
+            process.incident = None;
+        }
+        true
+    }
+
+    /// Adds a finding, or refreshes the one of the same kind about the same process.
+    pub(super) fn add(&mut self, finding: Finding, world: &mut World) {
+        for moment in narrate::moments(&finding, world) {
+            self.note(moment);
+        }
+        if let Some(key) = finding.process {
+            let watched =
+                finding.severity >= Severity::Warning && finding.kind != FindingType::CpuSaturation;
+            let adopts = watched && self.member(key).is_none_or(|member| !member.watched);
+            self.enlist(key, watched, world);
+            if adopts {
+                self.adopt_descendants(key, world);
+            }
+            if let Some(process) = world.table.get(key)
+                && !self.groups.contains(&process.group)
+                && self.groups.len() < MAX_PARTS
+            {
+                self.groups.push(process.group);
+            }
+        }
+        if let Some(id) = identity(&finding)
+            && !self.executables.contains(&id)
+            && self.executables.len() < MAX_PARTS
+        {
+            self.executables.push(id);
+        }
+        self.grown = true;
+        let incident = &mut self.incident;
+        incident.started_unix_ns = incident.started_unix_ns.min(finding.first_seen_unix_ns);
+        let known = incident
+            .findings
+            .iter_mut()
+            .find(|known| known.kind == finding.kind && known.process == finding.process);
+        if let Some(known) = known {
+            known.last_seen_unix_ns = known.last_seen_unix_ns.max(finding.last_seen_unix_ns);
+            known.severity = known.severity.max(finding.severity);
+            return;
+        }
+        let new_kind = incident
+            .findings
+            .iter()
+            .all(|known| known.kind != finding.kind);
+        self.dirty |= new_kind;
+        if incident.findings.len() >= MAX_PARTS {
+            incident.truncated.findings += 1;
+        } else {
+            incident.findings.push(finding);
+        }
+        self.choose_subject();
+    }
+
+    fn adopt_descendants(&mut self, ancestor: ProcessKey, world: &mut World) {
+        if !world.table.has_children(ancestor) {
+            return;
+        }
+        let mut descendants: Vec<ProcessKey> = world
+            .table
+            .iter()
+            .filter(|process| process.is_alive() && world.table.descends(process.key, ancestor))
+            .map(|process| process.key)
+            .collect();
+        descendants.sort();
+        for key in descendants {
+            self.enlist(key, true, world);
+        }
+    }
+
+    /// The process of the finding that says most; execution before load, the older on a tie.
+    fn choose_subject(&mut self) {
+        let mut best: Option<(bool, Severity, f64, ProcessKey)> = None;
+        for finding in &self.incident.findings {
+            let Some(key) = finding.process else {
+                continue;
+            };
+            let suspect =
+                finding.kind != FindingType::CpuSaturation && finding.severity >= Severity::Warning;
+            let rank = (suspect, finding.severity, finding.kind.weight(), key);
+            let better = best.is_none_or(|(best_suspect, severity, weight, _)| {
+                (suspect, finding.severity)
+                    .cmp(&(best_suspect, severity))
+                    .then(finding.kind.weight().total_cmp(&weight))
+                    .is_gt()
+            });
+            if better {
+                best = Some(rank);
+            }
+        }
+        self.subject = best.map(|(_, _, _, key)| key);
+    }
+
+    /// Adds to the timeline.
+    pub(super) fn note(&mut self, moment: Moment) {
+        let timeline = &mut self.incident.timeline;
+        if timeline.contains(&moment) {
+            return;
+        }
+        if timeline.len() >= MAX_PARTS {
+            self.incident.truncated.timeline += 1;
+        } else {
+            timeline.push(moment);
+        }
+    }
+
+    /// Adds or refreshes a connection.
+    pub(super) fn contact(&mut self, contact: Contact) {
+        let connections = &mut self.incident.connections;
+        let known = connections.iter().position(|known| {
+            known.socket == contact.socket
+                && known.process == contact.process
+                && (known.ip, known.port) == (contact.ip, contact.port)
+        });
+        match known {
+            Some(at) => {
+                let first_unix_ns = connections[at].first_unix_ns;
+                connections[at] = Contact {
+                    first_unix_ns,
+                    ..contact
+                };
+            }
+            None if connections.len() >= MAX_PARTS => self.incident.truncated.connections += 1,
+            None => connections.push(contact),
+        }
+    }
+
+    /// Declares losses.
+    pub(super) fn lost(&mut self, losses: &[Loss], at_unix_ns: i64) {
+        let seen = self.incident.loss.get_or_insert_with(|| super::LossSeen {
+            losses: Vec::new(),
+            from_unix_ns: at_unix_ns,
+            to_unix_ns: at_unix_ns,
+        });
+        seen.from_unix_ns = seen.from_unix_ns.min(at_unix_ns);
+        seen.to_unix_ns = seen.to_unix_ns.max(at_unix_ns);
+        for loss in losses {
+            event_loss::add(&mut seen.losses, *loss);
+        }
+    }
+
+    /// Severity as the findings stand.
+    pub(super) fn assess(&self) -> score::Assessment {
+        let lost = self.incident.loss.as_ref().is_some_and(|seen| {
+            seen.losses
+                .iter()
+                .any(|loss| event_loss::hides_something(loss.class))
+        });
+        score::assess(&self.incident.findings, lost)
+    }
+
+    /// Brings everything that is told up to date.
+    pub(super) fn refresh(&mut self, world: &World) {
+        let assessment = self.assess();
+        let subject = self.subject.and_then(|key| world.subject(key));
+        if let Some(subject) = subject {
+            self.incident.subject = Some(Box::new(merge(subject, self.incident.subject.take())));
+        }
+        let incident = &mut self.incident;
+        // It never falls while the incident goes on: a finding does not become untrue.
+        incident.severity = incident.severity.max(assessment.severity);
+        incident.confidence = assessment.confidence;
+        incident.risk_score = assessment.risk_score;
+        incident.timeline.sort_by_key(|moment| moment.at_unix_ns);
+        incident.title = narrate::title(incident);
+        incident.reason = narrate::reason(incident);
+        let alive: Vec<ProcessKey> = self
+            .members
+            .iter()
+            .map(|member| member.key)
+            .filter(|key| {
+                world
+                    .table
+                    .get(*key)
+                    .is_some_and(|process| process.is_alive())
+            })
+            .collect();
+        incident.next_steps = narrate::next_steps(
+            incident,
+            &alive,
+            self.members.iter().any(|member| member.watched),
+        );
+    }
+}
+
+/// What was known is not forgotten because the process is gone.
+fn merge(mut new: Subject, old: Option<Box<Subject>>) -> Subject {
+    let Some(old) = old.filter(|old| old.key == new.key) else {
+        return new;
+    };
+    if new.ancestors.len() < old.ancestors.len() {
+        new.ancestors = old.ancestors;
+        new.group = old.group;
+    }
+    if new.image == old.image {
+        new.facts = new.facts.or(old.facts);
+        new.file = new.file.or(old.file);
+        new.path = new.path.or(old.path);
+    }
+    new
+}
+
+/// The executable a finding is about, where it is about one rather than about an interpreter.
+pub(super) fn identity(finding: &Finding) -> Option<ExecutableId> {
+    let about_file = !matches!(
+        finding.kind,
+        FindingType::WebServerSpawnedShell | FindingType::EventLoss | FindingType::NewScript
+    );
+    let image = finding.subject.as_ref()?.image.as_ref()?;
+    (about_file && image.interpreter.is_none()).then_some(image.executable.id)
+}

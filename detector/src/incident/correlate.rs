@@ -1,0 +1,94 @@
+//! Which findings belong together.
+//!
+//! In this order: the incident that already has the process; one with an ancestor or a descendant in the
+//! same lineage group; one with the same executable identity; one of plain load in the same group; else a
+//! new one. Load is the careful case: that a busy php-fpm is an ancestor of a dropped program does not
+//! make its traffic the program's doing, so load joins a suspect only where the culprit is a suspect,
+//! descends from one, or is a mixed group that holds one. The same holds the other way round.
+
+use super::{
+    Culprit, Evidence, Finding,
+    case::{Case, identity},
+};
+use crate::{detect::world::World, input::ProcessKey};
+
+/// The case a finding belongs to.
+pub(super) fn find(cases: &[Case], finding: &Finding, world: &World) -> Option<usize> {
+    let key = finding.process?;
+    let by_member = || cases.iter().position(|case| case.member(key).is_some());
+    let by_lineage = || {
+        cases
+            .iter()
+            .position(|case| is_related(case, finding, key, world))
+    };
+    let by_file = || {
+        let id = identity(finding)?;
+        cases.iter().position(|case| case.executables.contains(&id))
+    };
+    let by_load = || {
+        cases
+            .iter()
+            .position(|case| is_same_load(case, finding, key, world))
+    };
+    by_member()
+        .or_else(by_lineage)
+        .or_else(by_file)
+        .or_else(by_load)
+}
+
+fn same_group(case: &Case, key: ProcessKey, world: &World) -> bool {
+    world
+        .table
+        .get(key)
+        .is_some_and(|process| case.groups.contains(&process.group))
+}
+
+fn is_related(case: &Case, finding: &Finding, key: ProcessKey, world: &World) -> bool {
+    if !same_group(case, key, world) {
+        return false;
+    }
+    let mut watched = case.members.iter().filter(|member| member.watched);
+    match (culprit(finding), case.is_suspect()) {
+        (Some(Culprit::Group | Culprit::Cgroup), true) => true,
+        (Some(_), true) => watched.any(|member| world.table.descends(key, member.key)),
+        (Some(_), false) => false,
+        (None, true) => watched.any(|member| related(key, member.key, world)),
+        (None, false) => {
+            let mixed = case
+                .incident
+                .findings
+                .iter()
+                .any(|known| matches!(culprit(known), Some(Culprit::Group | Culprit::Cgroup)));
+            let below = |member: &super::case::Member| world.table.descends(member.key, key);
+            mixed || case.members.iter().any(below)
+        }
+    }
+}
+
+fn is_same_load(case: &Case, finding: &Finding, key: ProcessKey, world: &World) -> bool {
+    culprit(finding).is_some() && !case.is_suspect() && same_group(case, key, world)
+}
+
+fn related(one: ProcessKey, other: ProcessKey, world: &World) -> bool {
+    world.table.descends(one, other) || world.table.descends(other, one)
+}
+
+fn culprit(finding: &Finding) -> Option<Culprit> {
+    match &finding.evidence {
+        Evidence::Cpu(cpu) => Some(cpu.culprit),
+        _ => None,
+    }
+}
+
+/// Whether an info finding that was kept belongs to what a new incident is about.
+pub(super) fn attaches(kept: &Finding, opening: &Finding, world: &World) -> bool {
+    let (Some(one), Some(other)) = (kept.process, opening.process) else {
+        return false;
+    };
+    let same_file = || identity(kept).is_some() && identity(kept) == identity(opening);
+    let group = |finding: &Finding| finding.subject.as_ref().map(|subject| subject.group.key);
+    let lineage = || {
+        culprit(opening).is_none() && group(kept) == group(opening) && related(one, other, world)
+    };
+    one == other || same_file() || lineage()
+}

@@ -1,0 +1,216 @@
+//! One signal: what was seen, about which process, and how much it says.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::subject::Subject;
+use crate::{
+    detect::path::PathClass,
+    input::{Loss, ProcessKey},
+};
+
+/// How loud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Kept and queryable; wakes nobody.
+    Info,
+    /// Somebody should look during the day.
+    Warning,
+    /// Somebody should get up.
+    Critical,
+}
+
+impl Severity {
+    /// Stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
+/// What kind of statement a finding makes. Two classes that agree are two independent signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// The machine is harmed.
+    Impact,
+    /// Something runs that should not be there, or hides.
+    Execution,
+    /// It talks to somebody.
+    CommandAndControl,
+    /// About the detector itself.
+    Agent,
+}
+
+macro_rules! finding_types {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $class:ident, $weight:literal, [$($technique:literal),*];)+) => {
+        /// Finding types. Names are stable.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum FindingType { $($(#[$doc])* $variant,)+ }
+
+        impl FindingType {
+            /// Every type.
+            pub const ALL: &'static [FindingType] = &[$(FindingType::$variant,)+];
+            /// Stable name on the wire.
+            pub fn name(self) -> &'static str { match self { $(FindingType::$variant => $name,)+ } }
+            /// Its class.
+            pub fn class(self) -> Class { match self { $(FindingType::$variant => Class::$class,)+ } }
+            /// How much it says at `warning` (0–1): see [`super::score`].
+            pub fn weight(self) -> f64 { match self { $(FindingType::$variant => $weight,)+ } }
+            /// ATT&CK techniques it points to.
+            pub fn techniques(self) -> &'static [&'static str] {
+                match self { $(FindingType::$variant => &[$($technique),*],)+ }
+            }
+        }
+    };
+}
+
+finding_types! {
+    /// One culprit keeps the CPUs busy. A fact, but traffic and backups do it too.
+    CpuSaturation = "impact.cpu_saturation", Impact, 0.45, ["T1496.001"];
+    /// An executable no package knows. Hand-made deployments do it too.
+    NewBinary = "execution.new_binary", Execution, 0.55, ["T1105"];
+    /// A script in a place where programs do not belong.
+    NewScript = "execution.new_script", Execution, 0.45, ["T1059.004"];
+    /// A program that never was a file. Hardly anybody does it who has nothing to hide.
+    Fileless = "execution.fileless", Execution, 0.80, ["T1620"];
+    /// A program deleted before it was executed.
+    DeletedExecutable = "execution.deleted_executable", Execution, 0.70, ["T1070.004"];
+    /// A program in a folder that services or everybody can write to.
+    FromWritableDir = "execution.from_writable_dir", Execution, 0.45, ["T1036.005"];
+    /// A web service made a shell. Mail and image tools do it all day.
+    WebServerSpawnedShell = "execution.web_server_spawned_shell", Execution, 0.50, ["T1505.003", "T1059.004"];
+    /// A suspect program talks to the outside world.
+    NewDestination = "c2.new_destination", CommandAndControl, 0.50, ["T1071"];
+    /// Records were lost: something may be missing from the picture.
+    EventLoss = "agent.event_loss", Agent, 0.0, [];
+}
+
+/// ATT&CK's names of the techniques above.
+pub fn technique_name(id: &str) -> Option<&'static str> {
+    Some(match id {
+        "T1496.001" => "Resource Hijacking: Compute Hijacking",
+        "T1105" => "Ingress Tool Transfer",
+        "T1059.004" => "Command and Scripting Interpreter: Unix Shell",
+        "T1620" => "Reflective Code Loading",
+        "T1070.004" => "Indicator Removal: File Deletion",
+        "T1036.005" => "Masquerading: Match Legitimate Resource Name or Location",
+        "T1505.003" => "Server Software Component: Web Shell",
+        "T1071" => "Application Layer Protocol",
+        _ => return None,
+    })
+}
+
+/// Whom a saturation is blamed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Culprit {
+    /// One process.
+    Process,
+    /// Several processes of one executable in one lineage group.
+    Executable,
+    /// A lineage group.
+    Group,
+    /// A cgroup.
+    Cgroup,
+}
+
+impl Culprit {
+    /// Stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Culprit::Process => "process",
+            Culprit::Executable => "executable",
+            Culprit::Group => "lineage_group",
+            Culprit::Cgroup => "cgroup",
+        }
+    }
+}
+
+/// What a finding rests on. Fields are documented in the rule's file.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Evidence {
+    /// `impact.cpu_saturation`.
+    Cpu(CpuEvidence),
+    /// The `execution.*` findings about a file.
+    File(FileEvidence),
+    /// `execution.web_server_spawned_shell`.
+    Shell(ShellEvidence),
+    /// `c2.new_destination`.
+    Destination(DestinationEvidence),
+    /// `agent.event_loss`.
+    Loss(Vec<Loss>),
+}
+
+/// See `detect/rule/cpu_saturation.rs`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CpuEvidence {
+    /// Whom it is blamed on.
+    pub culprit: Culprit,
+    /// CPUs used, mean over the window.
+    pub cores: f64,
+    /// Share of all CPUs (0–1).
+    pub host_share: f64,
+    /// Seconds of the window.
+    pub window_s: f64,
+    /// Since when, ns since boot.
+    pub since_ns: u64,
+}
+
+/// See `detect/rule/new_binary.rs`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileEvidence {
+    /// The path as known; `None`: only a relative one was seen.
+    pub path: Option<Box<[u8]>>,
+    /// Where it lies.
+    pub path_class: PathClass,
+    /// Seconds from the file's last change to its execution, by the host's clock.
+    pub age_at_exec_s: Option<i64>,
+    /// Changed shortly before it was executed.
+    pub fresh: bool,
+    /// Executed below a web service.
+    pub web_service: Option<ProcessKey>,
+    /// Executed below a package manager.
+    pub package_manager: bool,
+    /// It ran before the detector started.
+    pub from_snapshot: bool,
+}
+
+/// See `detect/rule/web_server_spawned_shell.rs`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShellEvidence {
+    /// Path or name of the web service.
+    pub web_service: Box<[u8]>,
+    /// Words of the command line that fetch or unpack programs.
+    pub markers: Vec<&'static str>,
+}
+
+/// See `detect/rule/new_destination.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestinationEvidence {
+    /// Remote address.
+    pub ip: IpAddr,
+    /// Remote port.
+    pub port: u16,
+    /// The peer answered.
+    pub established: bool,
+}
+
+/// One signal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// What.
+    pub kind: FindingType,
+    /// How loud it is alone.
+    pub severity: Severity,
+    /// Whom it is about; `None`: the detector itself.
+    pub process: Option<ProcessKey>,
+    /// The process as known at that moment.
+    pub subject: Option<Arc<Subject>>,
+    /// First seen, ns since 1970.
+    pub first_seen_unix_ns: i64,
+    /// Last seen, ns since 1970.
+    pub last_seen_unix_ns: i64,
+    /// What it rests on.
+    pub evidence: Evidence,
+}

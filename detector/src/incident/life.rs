@@ -1,0 +1,171 @@
+//! Opened, updated, resolved: when an incident is told, and when it is over.
+//!
+//! An update needs a change a responder would act on: severity, a new kind of signal, a new victim, a
+//! fact about the subject that became known. Updates are at least `update_interval_s` apart and the change
+//! that came in between is sent when the time is over; only a rise in severity does not wait, and there are
+//! at most two of those. What is a suspect's is over when every suspect and what descends from it is gone
+//! and no saturation goes on, plus `resolve_after_s`; plain load when saturation is over, plus
+//! `load_resolve_after_s`.
+//!
+//! Resolved is final: what comes back, however soon, is a new incident under a new id, because
+//! receivers treat a resolved key as closed. `group_key` is the same, and within a minute the timeline
+//! names the one before.
+
+use uuid::Uuid;
+
+use super::{Book, Incident, Moment, Status, case::Case};
+use crate::{
+    detect::world::World,
+    output::{Change, Output},
+};
+
+/// Resolved incidents remembered, and for how long they are mentioned, ns.
+const MAX_RESOLVED: usize = 64;
+const MENTION_NS: u64 = 60_000_000_000;
+/// How often a missing hash is asked for.
+const MAX_HASH_REQUESTS: u8 = 3;
+
+impl Book {
+    /// A pass is over: sends what waits, asks what is missing, ends what is over.
+    pub fn tick(&mut self, world: &mut World, out: &mut Vec<Output>) {
+        for case in &mut self.cases {
+            case.ask_for_hash(world, out);
+        }
+        self.flush(world, out);
+        let mut at = 0;
+        while at < self.cases.len() {
+            if self.cases[at].is_over(world) {
+                let mut case = self.cases.remove(at);
+                let now_ns = world.now_ns();
+                case.incident.status = Status::Resolved;
+                case.incident.resolved_unix_ns = Some(world.unix_ns(now_ns));
+                case.emit(Change::Resolved, world, out);
+                case.release(world);
+                self.remember(&case.incident, now_ns);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Sends the changes that need not or no longer wait.
+    pub fn flush(&mut self, world: &mut World, out: &mut Vec<Output>) {
+        let interval_ns = world.config.update_interval_s.saturating_mul(1_000_000_000);
+        let now_ns = world.now_ns();
+        for case in &mut self.cases {
+            if !case.told {
+                case.told = true;
+                case.emit(Change::Opened, world, out);
+                continue;
+            }
+            let rises =
+                std::mem::take(&mut case.grown) && case.assess().severity > case.sent_severity;
+            let due = now_ns.saturating_sub(case.sent_ns) >= interval_ns;
+            if rises || case.dirty && due {
+                case.emit(Change::Updated, world, out);
+            }
+        }
+    }
+
+    fn remember(&mut self, incident: &Incident, now_ns: u64) {
+        if self.resolved.len() >= MAX_RESOLVED {
+            self.resolved.pop_front();
+        }
+        self.resolved
+            .push_back((incident.group_key.clone(), incident.id, now_ns));
+    }
+
+    pub(super) fn mention_predecessor(&self, case: &mut Case, now_ns: u64, now_unix_ns: i64) {
+        let same = |entry: &&(String, Uuid, u64)| {
+            entry.0 == case.incident.group_key && now_ns.saturating_sub(entry.2) <= MENTION_NS
+        };
+        if let Some((_, id, at_ns)) = self.resolved.iter().rev().find(same) {
+            let seconds = now_ns.saturating_sub(*at_ns) / 1_000_000_000;
+            case.note(Moment {
+                at_unix_ns: now_unix_ns,
+                what: format!("it came back: incident {id} had been resolved {seconds} s before"),
+            });
+        }
+    }
+}
+
+impl Case {
+    pub(super) fn emit(&mut self, change: Change, world: &World, out: &mut Vec<Output>) {
+        self.refresh(world);
+        self.incident.updated_unix_ns = world.unix_ns(world.now_ns());
+        self.sent_ns = world.now_ns();
+        self.sent_severity = self.incident.severity;
+        self.dirty = false;
+        out.push(Output::Incident(change, Box::new(self.incident.clone())));
+    }
+
+    fn ask_for_hash(&mut self, world: &mut World, out: &mut Vec<Output>) {
+        let Some(id) = self
+            .incident
+            .subject
+            .as_ref()
+            .and_then(|subject| subject.image.as_ref())
+            .map(|image| image.executable.id)
+        else {
+            return;
+        };
+        let known = world
+            .executables
+            .get(id)
+            .is_some_and(|file| matches!(file.sha256, crate::input::Sha256::Digest(_)));
+        if known || self.asked >= MAX_HASH_REQUESTS {
+            return;
+        }
+        let alive = self.members.iter().map(|member| member.key).find(|key| {
+            world.table.get(*key).is_some_and(|process| {
+                let runs_it = process.image.as_ref().map(|image| image.executable.id) == Some(id);
+                process.is_alive() && runs_it
+            })
+        });
+        let now_ns = world.now_ns();
+        if let Some(key) = alive
+            && world.executables.wants_hash(id, now_ns)
+        {
+            self.asked += 1;
+            world.enrich(key, true, out);
+        }
+    }
+
+    fn is_over(&mut self, world: &World) -> bool {
+        let gone = |key| {
+            world
+                .table
+                .get(key)
+                .is_none_or(|process| !process.is_alive())
+        };
+        let suspect = self.is_suspect();
+        let quiet = self.scopes.is_empty()
+            && self
+                .members
+                .iter()
+                .filter(|member| member.watched)
+                .all(|member| gone(member.key));
+        if !quiet {
+            self.quiet_since_ns = None;
+            return false;
+        }
+        let now_ns = world.now_ns();
+        let since_ns = *self.quiet_since_ns.get_or_insert(now_ns);
+        let wait_s = if suspect {
+            world.config.resolve_after_s
+        } else {
+            world.config.load_resolve_after_s
+        };
+        now_ns.saturating_sub(since_ns) >= wait_s.saturating_mul(1_000_000_000)
+    }
+
+    fn release(&self, world: &mut World) {
+        for member in &self.members {
+            if let Some(process) = world.table.get_mut(member.key)
+                && process.incident == Some(self.number)
+            {
+                process.incident = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! What a person is told: title, reason, timeline, next steps. Every byte from outside is escaped here.
+
+use super::{
+    Contact, ContactState, Evidence, Finding, FindingType, Incident, Moment, Severity, Subject,
+};
+use crate::{
+    detect::{path, process::Process, world::World},
+    event::text,
+    input::{Exec, Owner, ProcessKey},
+};
+
+/// Processes named in one command.
+const MAX_PIDS: usize = 8;
+/// Bytes of an untrusted word in a title or timeline entry.
+const WORD_BYTES: usize = 160;
+
+fn word(bytes: &[u8]) -> String {
+    let text::Escaped {
+        mut text,
+        truncated,
+    } = text::escape(bytes, WORD_BYTES);
+    if truncated {
+        text.push('…');
+    }
+    text
+}
+
+/// `name(pid)`.
+fn named(name: &[u8], key: ProcessKey) -> String {
+    format!("{}({})", word(name), key.tgid)
+}
+
+/// The same for incidents of one cause on one host.
+pub(super) fn group_key(finding: &Finding) -> String {
+    let subject = finding.subject.as_deref();
+    let image = subject.and_then(|subject| subject.image.as_deref());
+    let path = subject.and_then(|subject| subject.path.as_deref());
+    match (finding.kind, image, path) {
+        (FindingType::CpuSaturation, _, Some(path)) => format!("load:{}", word(path)),
+        (FindingType::CpuSaturation, _, None) => {
+            format!(
+                "load:{}",
+                subject.map_or_else(String::new, |subject| word(&subject.name))
+            )
+        }
+        (_, Some(image), _) if image.interpreter.is_none() => {
+            let id = image.executable.id;
+            format!(
+                "file:{}:{}:{}.{}",
+                id.dev, id.inode, id.ctime_sec, id.ctime_nsec
+            )
+        }
+        (kind, _, Some(path)) => format!("{}:{}", kind.name(), word(path)),
+        (kind, _, None) => kind.name().to_owned(),
+    }
+}
+
+/// A process ran something.
+pub(super) fn ran(process: &Process, image: Option<&Exec>, world: &World) -> String {
+    let path = image.and_then(|image| world.path(process, image).or(Some(&image.filename)));
+    let what = word(path.unwrap_or(process.short_name()));
+    let parent = process.parent.and_then(|parent| world.table.get(parent));
+    match parent {
+        Some(parent) => format!(
+            "{} started {what} as process {}",
+            named(parent.short_name(), parent.key),
+            process.key.tgid
+        ),
+        None => format!("{what} started as process {}", process.key.tgid),
+    }
+}
+
+/// A process ended.
+pub(super) fn ended(process: &Process) -> String {
+    let name = named(process.short_name(), process.key);
+    match process.ended.and_then(|ended| ended.wait_status) {
+        Some(status) if status & 0x7f != 0 => {
+            format!("{name} was ended by signal {}", status & 0x7f)
+        }
+        Some(status) => format!("{name} exited with code {}", (status >> 8) & 0xff),
+        None => format!("{name} is gone"),
+    }
+}
+
+/// A connection came about, or did not.
+pub(super) fn connected(contact: &Contact) -> String {
+    let verb = match contact.state {
+        ContactState::Failed => "could not reach",
+        _ => "connected to",
+    };
+    let peer = std::net::SocketAddr::new(contact.ip, contact.port);
+    format!(
+        "{}({}) {verb} {peer}",
+        contact.process_name, contact.process.tgid
+    )
+}
+
+/// Timeline entries of a finding.
+pub(super) fn moments(finding: &Finding, world: &World) -> Vec<Moment> {
+    let Some(subject) = &finding.subject else {
+        return Vec::new();
+    };
+    let name = named(&subject.name, subject.key);
+    match &finding.evidence {
+        Evidence::File(_) | Evidence::Shell(_) => {
+            let Some(process) = world.table.get(subject.key) else {
+                return Vec::new();
+            };
+            let at_unix_ns = subject
+                .image
+                .as_ref()
+                .map_or(finding.first_seen_unix_ns, |image| {
+                    world.unix_ns(image.at_ns)
+                });
+            vec![Moment {
+                at_unix_ns,
+                what: ran(process, subject.image.as_deref(), world),
+            }]
+        }
+        Evidence::Cpu(_) => vec![Moment {
+            at_unix_ns: finding.first_seen_unix_ns,
+            what: format!("{name} began to saturate the CPUs"),
+        }],
+        // The connection itself tells (`connected`).
+        Evidence::Destination(_) | Evidence::Loss(_) => Vec::new(),
+    }
+}
+
+/// What kind of thing the subject is, from the findings about it.
+fn kind_of(incident: &Incident) -> Option<&'static str> {
+    let said = |kind: FindingType| {
+        incident.findings.iter().any(|finding| {
+            finding.kind == kind
+                && finding.process == incident.subject.as_ref().map(|subject| subject.key)
+        })
+    };
+    [
+        (FindingType::Fileless, "in-memory program"),
+        (FindingType::DeletedExecutable, "deleted program"),
+        (FindingType::NewBinary, "unpackaged program"),
+        (FindingType::NewScript, "script"),
+        (FindingType::FromWritableDir, "program"),
+        (FindingType::WebServerSpawnedShell, "shell"),
+    ]
+    .into_iter()
+    .find_map(|(kind, name)| said(kind).then_some(name))
+}
+
+/// One line.
+pub(super) fn title(incident: &Incident) -> String {
+    let Some(subject) = &incident.subject else {
+        return "something saturates the CPUs".to_owned();
+    };
+    let mut title = match kind_of(incident) {
+        Some(kind) => format!("{kind} {}", word(&subject.name)),
+        None => word(&subject.name),
+    };
+    if let Some(web) = web_service(incident) {
+        title.push_str(&format!(" started by {web}"));
+    }
+    let mut does = Vec::new();
+    if let Some(impact) = &incident.impact {
+        let cpus = impact.cpu_cores / impact.cpu_share_of_host.max(1e-9);
+        does.push(format!("uses {:.2} of {:.0} CPUs", impact.cpu_cores, cpus));
+    } else if incident
+        .findings
+        .iter()
+        .any(|finding| finding.kind == FindingType::CpuSaturation)
+    {
+        does.push("saturates the CPUs".to_owned());
+    }
+    let outside = incident
+        .findings
+        .iter()
+        .find_map(|finding| match &finding.evidence {
+            Evidence::Destination(to) => Some(std::net::SocketAddr::new(to.ip, to.port)),
+            _ => None,
+        });
+    if let Some(peer) = outside {
+        does.push(format!("talks to {peer}"));
+    }
+    if !does.is_empty() {
+        title.push(' ');
+        title.push_str(&does.join(" and "));
+    }
+    title
+}
+
+/// The nearest web service above the subject, `name(pid)`.
+fn web_service(incident: &Incident) -> Option<String> {
+    let subject = incident.subject.as_ref()?;
+    let web = incident
+        .findings
+        .iter()
+        .find_map(|finding| match &finding.evidence {
+            Evidence::File(file) => file.web_service,
+            _ => None,
+        })?;
+    let service = subject
+        .ancestors
+        .iter()
+        .find(|ancestor| ancestor.key == web)?;
+    Some(named(&service.name, service.key))
+}
+
+/// Why, in sentences.
+pub(super) fn reason(incident: &Incident) -> String {
+    let mut sentences: Vec<String> = Vec::new();
+    for finding in &incident.findings {
+        let sentence = sentence(finding);
+        if !sentence.is_empty() && !sentences.contains(&sentence) && sentences.len() < 8 {
+            sentences.push(sentence);
+        }
+    }
+    sentences.join(" ")
+}
+
+fn sentence(finding: &Finding) -> String {
+    let name = finding
+        .subject
+        .as_deref()
+        .map_or_else(String::new, |subject| named(&subject.name, subject.key));
+    match &finding.evidence {
+        Evidence::Cpu(cpu) => format!(
+            "{name} used {:.2} CPUs, {:.0} % of the host, over the last {:.0} s.",
+            cpu.cores,
+            cpu.host_share * 100.0,
+            cpu.window_s
+        ),
+        Evidence::File(file) => {
+            let what = match finding.kind {
+                FindingType::Fileless => "runs a program that exists in memory only",
+                FindingType::DeletedExecutable => {
+                    "runs a file that was deleted before it was executed"
+                }
+                FindingType::NewScript => "is a script in a place where programs do not belong",
+                FindingType::FromWritableDir => {
+                    "was executed from a folder that anybody or a web application can write to"
+                }
+                _ => "belongs to no package",
+            };
+            match file.age_at_exec_s {
+                Some(age_s) if file.fresh && finding.kind == FindingType::NewBinary => {
+                    format!("{name} {what} and was changed {age_s} s before it was executed.")
+                }
+                _ => format!("{name} {what}."),
+            }
+        }
+        Evidence::Shell(shell) => format!("{} started the shell {name}.", word(&shell.web_service)),
+        Evidence::Destination(to) => {
+            let peer = std::net::SocketAddr::new(to.ip, to.port);
+            format!("{name} reached out to {peer}.")
+        }
+        Evidence::Loss(_) => String::new(),
+    }
+}
+
+/// What to do, in order: look, stop without destroying, find the way in.
+pub(super) fn next_steps(incident: &Incident, alive: &[ProcessKey], suspect: bool) -> Vec<String> {
+    let Some(subject) = incident.subject.as_deref() else {
+        return Vec::new();
+    };
+    let pid = subject.key.tgid;
+    let running = alive.contains(&subject.key);
+    let unit = subject
+        .facts
+        .as_ref()
+        .and_then(|facts| facts.unit.as_deref());
+    let mut steps = Vec::new();
+    if suspect {
+        let pids: Vec<String> = alive
+            .iter()
+            .filter(|key| is_suspect_process(incident, **key))
+            .take(MAX_PIDS)
+            .map(|key| key.tgid.to_string())
+            .collect();
+        if !pids.is_empty() {
+            let pids = pids.join(" ");
+            steps.push(format!(
+                "Freeze it, memory and all (do not kill it yet): kill -STOP {pids}"
+            ));
+        }
+        if running {
+            steps.push(format!(
+                "Save the program, even if deleted: cp /proc/{pid}/exe /root/evidence-{pid} && sha256sum /root/evidence-{pid}"
+            ));
+            steps.push(format!("See whom it talks to: ss -tnp | grep 'pid={pid},'"));
+        } else if let Some(path) = on_disk(subject) {
+            steps.push(format!(
+                "Save the program: cp -a {} /root/evidence-{pid}",
+                text::shell_word(path)
+            ));
+        }
+        if let Some(folder) = on_disk(subject).and_then(folder) {
+            steps.push(format!(
+                "See what else was dropped: ls -lac {}",
+                text::shell_word(folder)
+            ));
+        }
+        if let Some(web) = web_service(incident) {
+            let at = jiff::Timestamp::from_nanosecond(i128::from(incident.started_unix_ns));
+            let at = at.map_or_else(
+                |_| "the beginning".to_owned(),
+                |at| at.strftime("%H:%M:%S UTC").to_string(),
+            );
+            steps.push(format!(
+                "Find the way in: read the access log of {web} in the minute before {at}"
+            ));
+        }
+    } else {
+        steps.push(if running {
+            format!("Look at it: top -H -p {pid}")
+        } else {
+            "See what is running now: top -c -o %CPU".to_owned()
+        });
+        if let Some(unit) = unit {
+            let unit = text::shell_word(unit.as_bytes());
+            steps.push(format!("Look at its service: systemctl status {unit} && journalctl -u {unit} --since -15min"));
+        }
+        if running {
+            steps.push(format!(
+                "If it may wait, let others go first: renice -n 19 -p {pid}"
+            ));
+        }
+    }
+    if incident.severity >= Severity::Critical && unit.is_some() && suspect {
+        let unit = text::shell_word(unit.unwrap_or_default().as_bytes());
+        steps.push(format!(
+            "If it comes back, stop where it comes from: systemctl stop {unit}"
+        ));
+    }
+    steps
+}
+
+/// Members that are there because of a finding or descend from one; not shells of the web service.
+fn is_suspect_process(incident: &Incident, key: ProcessKey) -> bool {
+    let named = |finding: &&Finding| finding.process == Some(key);
+    let mut about = incident.findings.iter().filter(named).peekable();
+    about.peek().is_none() || about.any(|finding| finding.severity >= Severity::Warning)
+}
+
+fn on_disk(subject: &Subject) -> Option<&[u8]> {
+    let gone = subject
+        .image
+        .as_ref()
+        .is_some_and(|image| image.executable.nlink == 0);
+    let packaged = subject
+        .file
+        .as_ref()
+        .is_some_and(|file| matches!(file.owner, Owner::Package(_)));
+    subject.path.as_deref().filter(|_| !gone && !packaged)
+}
+
+fn folder(path: &[u8]) -> Option<&[u8]> {
+    let folder = path.strip_suffix(path::base_name(path))?;
+    (folder.len() > 1).then_some(folder)
+}

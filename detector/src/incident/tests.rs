@@ -1,0 +1,277 @@
+//! Severity, correlation and life of incidents, through the engine.
+
+use crate::{
+    detect::testing::{Bench, SECOND, exec, file_id, key},
+    incident::{FindingType, Severity, Status},
+    input::{Exec, ProcessKey},
+    output::Change,
+};
+
+const T: u64 = 10 * SECOND + 1;
+const INIT: ProcessKey = ProcessKey {
+    tgid: 1,
+    start_ns: 0,
+};
+
+fn dropped(of: ProcessKey, parent: ProcessKey, path: &str) -> Exec {
+    let mut exec = exec(of, parent, path);
+    exec.uid = 33;
+    exec
+}
+
+fn changes(bench: &Bench) -> Vec<(Change, Severity)> {
+    bench
+        .incidents()
+        .iter()
+        .map(|(change, incident)| (*change, incident.severity))
+        .collect()
+}
+
+#[test]
+fn busy_packaged_software_alone_is_a_warning_and_ends_after_a_while() {
+    let mut bench = Bench::new();
+    let of = key(900, T);
+    bench.run(INIT, of, "/usr/bin/convert");
+    bench.burn(20, &[(of, 2 * SECOND)]);
+    assert_eq!(changes(&bench), [(Change::Opened, Severity::Warning)]);
+    bench.burn(60, &[(of, 0)]);
+    assert_eq!(
+        changes(&bench).last(),
+        Some(&(Change::Resolved, Severity::Warning))
+    );
+    let incidents = bench.incidents();
+    let incident = incidents[incidents.len() - 1].1;
+    let lasted_s = incident
+        .resolved_unix_ns
+        .map(|at| (at - incident.opened_unix_ns) / 1_000_000_000);
+    assert!(
+        lasted_s.is_some_and(|lasted_s| (50..=62).contains(&lasted_s)),
+        "{lasted_s:?}"
+    );
+}
+
+#[test]
+fn an_administrators_compile_job_does_not_page() {
+    let mut bench = Bench::new();
+    let (bash, make, tool) = (key(700, T), key(701, T + 1), key(702, T + 2));
+    bench.run(INIT, bash, "/bin/bash");
+    bench.run(bash, make, "/usr/bin/make");
+    bench.fork(make, tool);
+    let mut exec = exec(tool, make, "/home/anna/src/target/release/build-script");
+    exec.uid = 1_000;
+    exec.loginuid = Some(1_000);
+    bench.exec(&exec);
+    bench.unowned("/home/anna/src/target/release/build-script");
+    bench.connect(tool, [151, 101, 1, 1], 443, true);
+    bench.burn(20, &[(tool, 2 * SECOND)]);
+    let incidents = bench.incidents();
+    let (_, incident) = incidents.last().expect("saturation is told");
+    assert_eq!(incident.severity, Severity::Warning);
+    let mut kinds: Vec<_> = incident
+        .findings
+        .iter()
+        .map(|finding| finding.kind)
+        .collect();
+    kinds.sort();
+    assert_eq!(
+        kinds,
+        [
+            FindingType::CpuSaturation,
+            FindingType::NewBinary,
+            FindingType::NewDestination
+        ],
+        "what was only info is attached"
+    );
+}
+
+#[test]
+fn execution_and_saturation_of_one_program_are_critical() {
+    let mut bench = Bench::new();
+    let of = key(900, T);
+    bench.exec(&dropped(of, INIT, "/dev/shm/x"));
+    bench.burn(11, &[(of, 2 * SECOND)]);
+    let severities: Vec<_> = changes(&bench);
+    assert_eq!(
+        severities.first(),
+        Some(&(Change::Opened, Severity::Warning))
+    );
+    assert_eq!(
+        severities.last(),
+        Some(&(Change::Updated, Severity::Critical))
+    );
+}
+
+#[test]
+fn traffic_of_the_web_service_is_not_blamed_on_what_it_dropped() {
+    let mut bench = Bench::new();
+    let (web, worker, tool) = (key(800, T), key(801, T + 1), key(900, T + 2));
+    bench.run(INIT, web, "/usr/sbin/php-fpm8.2");
+    bench.fork(web, worker);
+    bench.fork(worker, tool);
+    bench.exec(&dropped(
+        tool,
+        worker,
+        "/var/www/x/wp-content/plugins/img/optipng",
+    ));
+    bench.unowned("/var/www/x/wp-content/plugins/img/optipng");
+    bench.burn(12, &[(worker, SECOND), (web, SECOND / 2)]);
+    let mut open: Vec<_> = bench
+        .incidents()
+        .iter()
+        .map(|(_, incident)| incident.id)
+        .collect();
+    open.sort();
+    open.dedup();
+    assert_eq!(open.len(), 2);
+    assert!(
+        changes(&bench)
+            .iter()
+            .all(|(_, severity)| *severity == Severity::Warning)
+    );
+}
+
+#[test]
+fn a_miner_that_forks_is_one_incident() {
+    let mut bench = Bench::new();
+    let of = key(900, T);
+    bench.exec(&dropped(of, INIT, "/dev/shm/x"));
+    let workers: Vec<ProcessKey> = (0..4)
+        .map(|n| key(910 + n, T + 10 + u64::from(n)))
+        .collect();
+    for worker in &workers {
+        bench.fork(of, *worker);
+    }
+    let busy: Vec<_> = workers.iter().map(|worker| (*worker, SECOND / 2)).collect();
+    bench.burn(12, &busy);
+    let mut ids: Vec<_> = bench
+        .incidents()
+        .iter()
+        .map(|(_, incident)| incident.id)
+        .collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(
+        changes(&bench).last().map(|(_, severity)| *severity),
+        Some(Severity::Critical)
+    );
+}
+
+#[test]
+fn the_same_file_started_again_elsewhere_joins() {
+    let mut bench = Bench::new();
+    bench.exec(&dropped(key(900, T), INIT, "/dev/shm/x"));
+    bench.exec(&dropped(key(950, T + 5), INIT, "/dev/shm/x"));
+    assert_eq!(bench.engine.open_incidents(), 1);
+}
+
+#[test]
+fn updates_are_damped_and_the_last_change_is_sent() {
+    let mut bench = Bench::new();
+    let of = key(900, T);
+    bench.exec(&dropped(of, INIT, "/dev/shm/x"));
+    bench.unowned("/dev/shm/x");
+    bench.unit(of, "/dev/shm/x", "shop.service", "www-data");
+    assert_eq!(changes(&bench), [(Change::Opened, Severity::Warning)]);
+    for _ in 0..3 {
+        bench.second();
+    }
+    assert_eq!(changes(&bench).len(), 1);
+    for _ in 0..20 {
+        bench.second();
+    }
+    assert_eq!(
+        changes(&bench),
+        [
+            (Change::Opened, Severity::Warning),
+            (Change::Updated, Severity::Warning)
+        ]
+    );
+    let incidents = bench.incidents();
+    let subject = incidents[1].1.subject.as_ref().expect("a process");
+    assert!(subject.file.is_some() && subject.facts.is_some());
+}
+
+#[test]
+fn a_rise_in_severity_does_not_wait() {
+    let mut bench = Bench::new();
+    let of = key(900, T);
+    bench.exec(&dropped(of, INIT, "/dev/shm/x"));
+    bench.unowned("/dev/shm/x");
+    bench.connect(of, [45, 9, 148, 1], 443, true);
+    assert_eq!(
+        changes(&bench),
+        [
+            (Change::Opened, Severity::Warning),
+            (Change::Updated, Severity::Critical)
+        ]
+    );
+}
+
+#[test]
+fn it_is_over_ten_seconds_after_the_last_descendant_is_gone() {
+    let mut bench = Bench::new();
+    let (of, child) = (key(900, T), key(901, T + 1));
+    bench.exec(&dropped(of, INIT, "/dev/shm/x"));
+    bench.fork(of, child);
+    bench.exit(of, 0);
+    for _ in 0..30 {
+        bench.second();
+    }
+    assert_eq!(bench.engine.open_incidents(), 1, "the child lives");
+    bench.exit(child, 0);
+    for _ in 0..10 {
+        bench.second();
+    }
+    assert_eq!(bench.engine.open_incidents(), 1);
+    bench.second();
+    assert_eq!(bench.engine.open_incidents(), 0);
+    let incidents = bench.incidents();
+    assert_eq!(
+        incidents.last().map(|(_, incident)| incident.status),
+        Some(Status::Resolved)
+    );
+}
+
+#[test]
+fn what_comes_back_is_a_new_incident_that_names_the_old_one() {
+    let mut bench = Bench::new();
+    for n in 0..2 {
+        let of = key(900 + n, bench.now_ns);
+        bench.exec(&dropped(of, INIT, "/dev/shm/x"));
+        bench.exit(of, 0);
+        for _ in 0..12 {
+            bench.second();
+        }
+    }
+    let incidents = bench.incidents();
+    let opened: Vec<_> = incidents
+        .iter()
+        .filter(|(change, _)| *change == Change::Opened)
+        .collect();
+    let [(_, first), (_, second)] = opened[..] else {
+        panic!("{opened:?}");
+    };
+    assert_ne!(first.id, second.id);
+    assert_eq!(first.group_key, second.group_key);
+    let named = format!("incident {} had been resolved", first.id);
+    assert!(
+        second
+            .timeline
+            .iter()
+            .any(|moment| moment.what.contains(&named)),
+        "{:?}",
+        second.timeline
+    );
+}
+
+#[test]
+fn commands_in_next_steps_quote_what_an_attacker_named() {
+    let mut bench = Bench::new();
+    let path = "/dev/shm/$(reboot)/x;id";
+    bench.exec(&dropped(key(900, T), INIT, path));
+    let incidents = bench.incidents();
+    let steps = incidents[0].1.next_steps.join("\n");
+    assert!(steps.contains("ls -lac '/dev/shm/$(reboot)/'"), "{steps}");
+    assert!(steps.contains("kill -STOP 900"), "{steps}");
+    let _ = file_id(path);
+}
