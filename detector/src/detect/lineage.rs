@@ -2,7 +2,8 @@
 //!
 //! A *lineage group* is the exec tree under one service, login or cron entry. Its root is the topmost
 //! ancestor whose parent is process 1, the kernel's thread maker or unknown; children of session and
-//! job starters (sshd, cron, su, …) begin a group of their own. Web services and package managers are
+//! job starters (sshd, cron, su, …) begin a group of their own, and so does a system's web service
+//! that is started by something else than a web service. Web services and package managers are
 //! recognised by executable, never by `comm`. Package managers excuse things, so they must lie in a
 //! system folder and belong to root; web services accuse, so a name is enough.
 
@@ -113,6 +114,15 @@ pub fn is_package_manager(image: &Exec) -> bool {
     named
         && path::classify(&image.filename) == path::PathClass::System
         && script.is_none_or(|interpreter| path::classify(interpreter) == path::PathClass::System)
+        && image.executable.uid == 0
+        && image.executable.nlink > 0
+}
+
+/// Whether an image of a web service lies where the system's own programs lie: then the process is a
+/// service, wherever it was started from.
+pub fn is_system_web_service(image: &Exec) -> bool {
+    is_web_service(image)
+        && path::classify(&image.filename) == path::PathClass::System
         && image.executable.uid == 0
         && image.executable.nlink > 0
 }

@@ -310,6 +310,9 @@ impl Table {
     }
 
     fn group_of(&self, child: ProcessKey) -> ProcessKey {
+        if self.begins_service(child) {
+            return child;
+        }
         let Some(parent) = self.get(child).and_then(|process| process.parent) else {
             return child;
         };
@@ -317,6 +320,22 @@ impl Table {
             Some(made_by) if !lineage::children_start_groups(made_by) => made_by.group,
             _ => child,
         }
+    }
+
+    /// Whether a process is a system's web service that no web service started.
+    fn begins_service(&self, key: ProcessKey) -> bool {
+        let image = self.get(key).and_then(|process| process.image.as_deref());
+        image.is_some_and(lineage::is_system_web_service)
+            && lineage::web_ancestor(self, key).is_none()
+    }
+
+    /// Makes a process that became a service the root of a group; `true`: it was in another.
+    pub fn regroup_service(&mut self, key: ProcessKey) -> bool {
+        if !self.begins_service(key) {
+            return false;
+        }
+        let process = self.processes.get_mut(&key).expect("it has an image");
+        std::mem::replace(&mut process.group, key) != key
     }
 
     /// Places every process anew: at the first pass, when parents may be known later than children.

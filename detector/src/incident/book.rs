@@ -190,6 +190,19 @@ impl Book {
         }
     }
 
+    /// A member became a service with a group of its own: it was only a descendant.
+    pub fn leave(&mut self, key: ProcessKey, world: &mut World) {
+        let Some(process) = world.table.get_mut(key) else {
+            return;
+        };
+        let Some(number) = process.incident.take() else {
+            return;
+        };
+        if let Some(case) = self.cases.iter_mut().find(|case| case.number == number) {
+            case.members.retain(|member| member.key != key);
+        }
+    }
+
     /// A process runs a new image.
     pub fn ran(&mut self, key: ProcessKey, world: &World) {
         self.note(key, world, |process, image, at_unix_ns| Moment {

@@ -145,10 +145,13 @@ impl Case {
         if !world.table.has_children(ancestor) {
             return;
         }
+        // A service below it has a group, and guilt, of its own.
+        let group = world.table.get(ancestor).map(|process| process.group);
         let mut descendants: Vec<ProcessKey> = world
             .table
             .iter()
-            .filter(|process| process.is_alive() && world.table.descends(process.key, ancestor))
+            .filter(|process| Some(process.group) == group && process.is_alive())
+            .filter(|process| world.table.descends(process.key, ancestor))
             .map(|process| process.key)
             .collect();
         descendants.sort();
