@@ -74,7 +74,7 @@ pub fn refresh_lists(steps: &mut Steps) -> Result<()> {
         return Ok(());
     }
     steps.note("updating the package lists: there are none, or they are older than a day");
-    steps.run(apt_get().arg("update").arg("-q"))
+    steps.run(apt_get().arg("update"))
 }
 
 /// Installs `packages`. Needs root.
@@ -97,6 +97,8 @@ pub fn install(steps: &mut Steps, packages: &[String]) -> Result<()> {
 
 fn apt_get() -> Command {
     let mut command = exec::command("apt-get");
+    // Without a terminal of its own, dpkg prints no progress bars into a log.
+    command.args(["-q", "-o", "Dpkg::Use-Pty=0"]);
     // RUNLEVEL is for sysvinit: in single-user mode no package starts its service. systemd is `services`' business.
     command
         .env("DEBIAN_FRONTEND", "noninteractive")

@@ -17,8 +17,8 @@ pub const DISTRO_CARGO: &str = "/usr/bin/cargo";
 /// The kernel side's target. Big-endian machines are not supported.
 pub const BPF_TARGET: &str = "bpfel-unknown-none";
 
-/// Versions of LLVM that a rustc that builds this workspace may carry.
-const LLVMS: std::ops::RangeInclusive<u32> = 21..=26;
+/// Versions of LLVM for which the pinned bpf-linker can be built: it has a feature for each.
+const LLVMS: std::ops::RangeInclusive<u32> = 21..=23;
 
 /// Everything except what apt offers.
 pub fn gather() -> Facts {

@@ -87,7 +87,13 @@ fn bpf_toolchain(steps: &mut Steps, choice: Choice) -> Result<Toolchain> {
                 linker,
             });
         }
-        refused = apply(steps, plan.steps)?.or(refused);
+        let tried_rust_src = plan.steps.contains(&Step::AddRustSrc);
+        if let Some(reason) = apply(steps, plan.steps)? {
+            refused = Some(reason);
+        } else if tried_rust_src {
+            // Counts only if the next look does not find it: then somebody deleted it behind rustup's back.
+            refused = Some("rustup says that it is there, but its files are not".into());
+        }
     }
     bail!(
         "the BPF toolchain is still incomplete after everything was installed; this is a defect of `cargo xtask setup`"
@@ -114,18 +120,18 @@ fn apply(steps: &mut Steps, plan: Vec<Step>) -> Result<Option<String>> {
         Step::AddRustSrc | Step::BuildLinker { .. } => None,
     });
     let packages = packages.flatten().cloned().collect::<Vec<_>>();
-    if !packages.is_empty() && !privilege::is_root() {
-        bail!(
-            "only root can install packages. Run this, then try again:\n  {}",
-            apt::by_hand(&packages)
-        );
-    }
-    // First rustup: when it refuses, another plan needs other packages.
+    // First rustup, which anybody may use: when it refuses, another plan needs other packages.
     if plan.contains(&Step::AddRustSrc)
         && let Some(refused) = add_rust_src(steps)?
     {
         steps.note(format!("rustup could not add rust-src: {refused}"));
         return Ok(Some(refused));
+    }
+    if !packages.is_empty() && !privilege::is_root() {
+        bail!(
+            "only root can install packages. Run this, then try again:\n  {}",
+            apt::by_hand(&packages)
+        );
     }
     if !packages.is_empty() {
         apt::install(steps, &packages)?;
@@ -166,16 +172,7 @@ fn add_rust_src(steps: &mut Steps) -> Result<Option<String>> {
 fn web_server(steps: &mut Steps, needs: Needs) -> Result<()> {
     let mut packages = Vec::new();
     if !has_program("nginx") {
-        // Debian's small build where there is one.
-        let offered = apt::candidates(["nginx-light"]);
-        packages.push(
-            if offered.is_empty() {
-                "nginx"
-            } else {
-                "nginx-light"
-            }
-            .to_owned(),
-        );
+        packages.push("nginx".to_owned());
     }
     if !has_program("php-fpm") {
         packages.push("php-fpm".to_owned());
