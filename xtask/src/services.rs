@@ -1,12 +1,12 @@
 //! Keeps services stopped that a package would start when it is installed: a build must not open ports.
 //!
 //! nginx and php-fpm are wanted as programs that tests and the demo run themselves, as their own children and on ports of their
-//! own. Under systemd their units are masked until the next boot at most (`--runtime`) while apt runs, then unmasked and disabled.
-//! Without systemd, apt runs as in single-user mode. Services that were there before are left alone, and whatever starts
+//! own. Under systemd their units are masked until the next boot at most (`--runtime`) while apt runs, then unmasked; without it,
+//! apt runs as in single-user mode. They are disabled in either case. Services that were there before are left alone, and whatever starts
 //! in spite of this is stopped, and named.
 
 use crate::exec::{self, Steps};
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,10 @@ use std::process::Command;
 
 /// What is undone when apt has finished.
 pub struct KeepStopped {
-    /// Units that did not exist before, masked while apt runs.
-    masked: Vec<&'static str>,
+    /// Units that did not exist before.
+    units: Vec<&'static str>,
+    /// systemd runs, and has them masked while apt runs.
+    masked: bool,
     /// The services' processes from before, which are none of our business.
     running_before: BTreeMap<u32, PathBuf>,
 }
@@ -33,22 +35,17 @@ const UNITS: [&str; 6] = [
 impl KeepStopped {
     /// To be called before apt runs.
     pub fn begin(steps: &mut Steps) -> Self {
-        let mut masked = Vec::new();
-        if Path::new("/run/systemd/system").is_dir() {
-            masked = UNITS
-                .into_iter()
-                .filter(|unit| !unit_exists(unit))
-                .collect();
-            let mask = exec::query(
-                Command::new("systemctl")
-                    .args(["mask", "--runtime", "--quiet"])
-                    .args(&masked),
-            );
-            if mask.is_none() {
-                steps.note("systemd would not mask the units of nginx and php-fpm: they may start for a moment");
-            }
+        let units = UNITS
+            .into_iter()
+            .filter(|unit| !unit_exists(unit))
+            .collect::<Vec<_>>();
+        let has_systemd = Path::new("/run/systemd/system").is_dir();
+        let masked = has_systemd && systemctl(&["mask", "--runtime"], &units);
+        if has_systemd && !masked {
+            steps.note("systemd would not mask the units of nginx and php-fpm: they may start for a moment");
         }
         Self {
+            units,
             masked,
             running_before: running(),
         }
@@ -56,22 +53,23 @@ impl KeepStopped {
 
     /// To be called after apt ran, whether it succeeded or not.
     pub fn end(self, steps: &mut Steps) -> Result<()> {
-        if !self.masked.is_empty() {
-            exec::query(
-                Command::new("systemctl")
-                    .args(["unmask", "--runtime", "--quiet"])
-                    .args(&self.masked),
-            )
-            .context(
-                "systemd would not unmask units again; `systemctl unmask --runtime` them by hand",
-            )?;
+        if self.masked && !systemctl(&["unmask", "--runtime"], &self.units) {
+            bail!(
+                "systemd would not unmask {} again; do so by hand",
+                self.units.join(" ")
+            );
         }
-        for unit in self.masked.iter().filter(|unit| unit_exists(unit)) {
-            exec::query(Command::new("systemctl").args(["disable", "--now", "--quiet", unit]))
-                .with_context(|| {
-                    format!("systemd would not disable {unit}, which was installed just now")
-                })?;
-            steps.note(format!("{unit} is installed, not started, and disabled"));
+        let new = self
+            .units
+            .into_iter()
+            .filter(|unit| unit_exists(unit))
+            .collect::<Vec<_>>();
+        // Works without systemd too, on the links that would start them at the next boot.
+        if !new.is_empty() && systemctl(&["disable"], &new) {
+            steps.note(format!(
+                "{} will not start at boot either",
+                new.join(" and ")
+            ));
         }
         for (pid, exe) in running()
             .into_iter()
@@ -86,6 +84,16 @@ impl KeepStopped {
         }
         Ok(())
     }
+}
+
+fn systemctl(verb: &[&str], units: &[&str]) -> bool {
+    exec::query(
+        Command::new("systemctl")
+            .args(verb)
+            .arg("--quiet")
+            .args(units),
+    )
+    .is_some()
 }
 
 /// Processes whose executable is one of the services' programs. Processes that end meanwhile are left out.
