@@ -50,6 +50,28 @@ impl fmt::Display for Summary {
     }
 }
 
+/// Hides what passing tests print, except that they were skipped.
+///
+/// libtest swallows it by default, and with it the `SKIPPED` lines. `--show-output` has it print everything between a line
+/// `successes:` and the result; this takes out the rest again.
+#[derive(Debug, Default)]
+pub struct QuietSuccesses {
+    inside: bool,
+}
+
+impl QuietSuccesses {
+    /// Whether to show this line of standard output.
+    pub fn shows(&mut self, line: &str) -> bool {
+        match line {
+            "successes:" => self.inside = true,
+            "failures:" => self.inside = false,
+            _ if line.starts_with("test result: ") => self.inside = false,
+            _ => {}
+        }
+        !self.inside || line.starts_with("SKIPPED ")
+    }
+}
+
 /// The number before `word` in `ok. 3 passed; 0 failed; 1 ignored; …`.
 fn count(result: &str, word: &str) -> u64 {
     let parts = result.split(['.', ';']);
@@ -82,6 +104,22 @@ mod tests {
             test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
         assert_eq!(summary(text).to_string(), "1 passed, 0 failed, 1 skipped");
         assert!(!summary(text).has_failures());
+    }
+
+    #[test]
+    fn of_what_passing_tests_print_only_skips_are_shown() {
+        let text = "running 2 tests\ntest a ... ok\n\nsuccesses:\n\n---- a stdout ----\nnoise\nSKIPPED a: no CAP_BPF\n\n\
+            successes:\n    a\n\nfailures:\n\n---- b stdout ----\nassertion\n\nfailures:\n    b\n\n\
+            test result: FAILED. 1 passed; 1 failed\n";
+        let mut quiet = QuietSuccesses::default();
+        let shown = text
+            .lines()
+            .filter(|line| quiet.shows(line))
+            .collect::<Vec<_>>();
+        let expected = "running 2 tests\ntest a ... ok\n\nSKIPPED a: no CAP_BPF\n\
+            failures:\n\n---- b stdout ----\nassertion\n\nfailures:\n    b\n\n\
+            test result: FAILED. 1 passed; 1 failed";
+        assert_eq!(shown.join("\n"), expected);
     }
 
     #[test]

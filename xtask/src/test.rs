@@ -7,7 +7,7 @@ use crate::bpf::{self, Logging, PACKAGE};
 use crate::exec::{self, Steps};
 use crate::privilege;
 use crate::setup::{self, Needs};
-use crate::summary::Summary;
+use crate::summary::{QuietSuccesses, Summary};
 use anyhow::{Context as _, Result};
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -80,6 +80,11 @@ fn run(
 ) -> Result<bool> {
     steps.close_line();
     command.args(&args.filter).arg("--").args(&args.libtest);
+    let wants_output = args.libtest.iter().any(|arg| arg == "--show-output");
+    if !wants_output {
+        command.arg("--show-output");
+    }
+    let mut quiet = QuietSuccesses::default();
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -90,19 +95,29 @@ fn run(
     let (lines, taken) = mpsc::sync_channel(256);
     std::thread::scope(|scope| {
         let other = lines.clone();
-        scope.spawn(move || show(stdout, std::io::stdout(), &lines));
-        scope.spawn(move || show(stderr, std::io::stderr(), &other));
+        let shows = move |line: &str| wants_output || quiet.shows(line);
+        scope.spawn(move || show(stdout, std::io::stdout(), shows, &lines));
+        scope.spawn(move || show(stderr, std::io::stderr(), |_: &str| true, &other));
         taken.iter().for_each(|line: String| summary.line(&line));
     });
     Ok(child.wait()?.success())
 }
 
-/// Copies a stream line by line. Tests print what they like: invalid UTF-8 is shown unchanged.
-fn show(from: Option<impl Read>, mut to: impl Write, lines: &mpsc::SyncSender<String>) {
+/// Copies those lines of a stream that `shows` lets through, and hands all of them on.
+fn show(
+    from: Option<impl Read>,
+    mut to: impl Write,
+    mut shows: impl FnMut(&str) -> bool,
+    lines: &mpsc::SyncSender<String>,
+) {
     let Some(from) = from else { return };
-    for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-        // A closed terminal, or a receiver that is gone, is no reason to stop the tests.
-        let _ = to.write_all(&[line.as_slice(), b"\n"].concat());
-        let _ = lines.send(String::from_utf8_lossy(&line).into_owned());
+    for bytes in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&bytes).into_owned();
+        if shows(&line) {
+            // Unchanged, if it is invalid UTF-8. A closed terminal is no reason to stop the tests.
+            let _ = to.write_all(&[bytes.as_slice(), b"\n"].concat());
+        }
+        // The receiver outlives both streams.
+        let _ = lines.send(line);
     }
 }
