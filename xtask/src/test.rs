@@ -9,9 +9,8 @@ use crate::privilege;
 use crate::setup::{self, Needs};
 use crate::summary::{QuietSuccesses, Summary};
 use anyhow::{Context as _, Result};
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::mpsc;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -84,40 +83,25 @@ fn run(
     if !wants_output {
         command.arg("--show-output");
     }
-    let mut quiet = QuietSuccesses::default();
+    // One pipe for both streams keeps their lines in order.
+    let (output, writer) = std::io::pipe().context("creating a pipe")?;
+    command.stdout(writer.try_clone()?).stderr(writer);
     let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot run {}", exec::shown(command)))?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    // Bounded: a flood of output makes the tests wait for the terminal, as it would without us in between.
-    let (lines, taken) = mpsc::sync_channel(256);
-    std::thread::scope(|scope| {
-        let other = lines.clone();
-        let shows = move |line: &str| wants_output || quiet.shows(line);
-        scope.spawn(move || show(stdout, std::io::stdout(), shows, &lines));
-        scope.spawn(move || show(stderr, std::io::stderr(), |_: &str| true, &other));
-        taken.iter().for_each(|line: String| summary.line(&line));
-    });
-    Ok(child.wait()?.success())
-}
+    // The command keeps its ends of the pipe, which would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
 
-/// Copies those lines of a stream that `shows` lets through, and hands all of them on.
-fn show(
-    from: Option<impl Read>,
-    mut to: impl Write,
-    mut shows: impl FnMut(&str) -> bool,
-    lines: &mpsc::SyncSender<String>,
-) {
-    let Some(from) = from else { return };
-    for bytes in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&bytes).into_owned();
-        if shows(&line) {
+    let mut quiet = QuietSuccesses::default();
+    let mut terminal = std::io::stdout();
+    for bytes in BufReader::new(output).split(b'\n') {
+        let bytes = bytes.context("reading the tests' output")?;
+        let line = String::from_utf8_lossy(&bytes);
+        summary.line(&line);
+        if quiet.shows(&line) || wants_output {
             // Unchanged, if it is invalid UTF-8. A closed terminal is no reason to stop the tests.
-            let _ = to.write_all(&[bytes.as_slice(), b"\n"].concat());
+            let _ = terminal.write_all(&[bytes.as_slice(), b"\n"].concat());
         }
-        // The receiver outlives both streams.
-        let _ = lines.send(line);
     }
+    Ok(child.wait()?.success())
 }
