@@ -212,10 +212,7 @@ impl Task {
     /// First and one-past-last user address of argv.
     pub fn args_range(self) -> (u64, u64) {
         let mm = member!(self.0, task_mm: *const u8);
-        (
-            member!(mm, mm_arg_start: u64),
-            member!(mm, mm_arg_end: u64),
-        )
+        (member!(mm, mm_arg_start: u64), member!(mm, mm_arg_end: u64))
     }
 
     /// The process that runs on this CPU. By probe reads: 5.10 has no typed current task.
@@ -347,17 +344,11 @@ impl Sock {
     }
 
     pub fn remote(self) -> [u8; 16] {
-        self.address(
-            member!(self.0, sk_daddr: u32),
-            offset!(sk_v6_daddr),
-        )
+        self.address(member!(self.0, sk_daddr: u32), offset!(sk_v6_daddr))
     }
 
     pub fn local(self) -> [u8; 16] {
-        self.address(
-            member!(self.0, sk_rcv_saddr: u32),
-            offset!(sk_v6_rcv_saddr),
-        )
+        self.address(member!(self.0, sk_rcv_saddr: u32), offset!(sk_v6_rcv_saddr))
     }
 
     /// The IPv6 address at `v6`, or `v4` mapped into IPv6.
@@ -389,6 +380,9 @@ impl Sock {
             ABSENT => 0,
             offset => probe(self.0.wrapping_add(offset as usize)).unwrap_or(0),
         };
-        (at(offset!(tcp_bytes_received)), at(offset!(tcp_bytes_acked)))
+        (
+            at(offset!(tcp_bytes_received)),
+            at(offset!(tcp_bytes_acked)),
+        )
     }
 }

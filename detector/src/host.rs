@@ -21,7 +21,12 @@ pub fn info() -> HostInfo {
         id,
         name,
         boot_id: line("/proc/sys/kernel/random/boot_id"),
-        kernel: Some(rustix::system::uname().release().to_string_lossy().into_owned()),
+        kernel: Some(
+            rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
+        ),
         cpu_count: std::thread::available_parallelism()
             .ok()
             .and_then(|n| u32::try_from(n.get()).ok())
@@ -29,7 +34,9 @@ pub fn info() -> HostInfo {
         cloud: cloud(
             line("/sys/class/dmi/id/sys_vendor").as_deref(),
             line("/sys/class/dmi/id/board_asset_tag").as_deref(),
-            fs::read_to_string("/run/cloud-init/instance-data.json").ok().as_deref(),
+            fs::read_to_string("/run/cloud-init/instance-data.json")
+                .ok()
+                .as_deref(),
         ),
     }
 }
@@ -86,12 +93,17 @@ fn cloud(vendor: Option<&str>, asset_tag: Option<&str>, cloud_init: Option<&str>
         "Hetzner" => "hetzner",
         _ => return None,
     };
-    let data: Option<serde_json::Value> = cloud_init.and_then(|text| serde_json::from_str(text).ok());
+    let data: Option<serde_json::Value> =
+        cloud_init.and_then(|text| serde_json::from_str(text).ok());
     let v1 = |key: &str| Some(data.as_ref()?["v1"][key].as_str()?.to_owned());
     Some(Cloud {
         provider: provider.to_owned(),
         instance: v1("instance_id")
-            .or_else(|| asset_tag.filter(|tag| tag.starts_with("i-")).map(str::to_owned))
+            .or_else(|| {
+                asset_tag
+                    .filter(|tag| tag.starts_with("i-"))
+                    .map(str::to_owned)
+            })
             .map(|id| crate::event::CloudInstance { id }),
         region: v1("region"),
     })
@@ -105,7 +117,10 @@ mod tests {
     fn own_addresses_are_the_host_entries_of_the_routing_trie() {
         let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.1.0.0\n        /24 link UNICAST\n\
                     Local:\n     |-- 10.1.0.7\n        /32 host LOCAL\n     |-- 10.1.0.255\n        /32 link BROADCAST\n";
-        assert_eq!(local_v4(trie).collect::<Vec<_>>(), [Ipv4Addr::new(10, 1, 0, 7)]);
+        assert_eq!(
+            local_v4(trie).collect::<Vec<_>>(),
+            [Ipv4Addr::new(10, 1, 0, 7)]
+        );
         let inet6 = "00000000000000000000000000000001 01 80 10 80       lo\n";
         assert_eq!(local_v6(inet6).collect::<Vec<_>>(), [Ipv6Addr::LOCALHOST]);
     }
@@ -121,7 +136,11 @@ mod tests {
         let data = r#"{"v1": {"region": "eu-central-1"}}"#;
         let cloud = cloud(Some("Amazon EC2"), Some("i-0abc"), Some(data)).expect("a known vendor");
         assert_eq!(
-            (cloud.provider.as_str(), cloud.instance.map(|i| i.id).as_deref(), cloud.region.as_deref()),
+            (
+                cloud.provider.as_str(),
+                cloud.instance.map(|i| i.id).as_deref(),
+                cloud.region.as_deref()
+            ),
             ("aws", Some("i-0abc"), Some("eu-central-1"))
         );
     }

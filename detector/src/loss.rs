@@ -41,10 +41,28 @@ mod tests {
     #[test]
     fn only_what_grew_is_a_loss() {
         let mut losses = Losses::default();
-        assert_eq!(losses.since_last(&[("a", 2), ("b", 0)]), [Loss { class: "a", count: 2 }]);
-        assert_eq!(losses.since_last(&[("a", 2), ("b", 3)]), [Loss { class: "b", count: 3 }]);
-        losses.add(&Loss { class: "a", count: 2 });
-        losses.add(&Loss { class: "a", count: 5 });
+        assert_eq!(
+            losses.since_last(&[("a", 2), ("b", 0)]),
+            [Loss {
+                class: "a",
+                count: 2
+            }]
+        );
+        assert_eq!(
+            losses.since_last(&[("a", 2), ("b", 3)]),
+            [Loss {
+                class: "b",
+                count: 3
+            }]
+        );
+        losses.add(&Loss {
+            class: "a",
+            count: 2,
+        });
+        losses.add(&Loss {
+            class: "a",
+            count: 5,
+        });
         assert_eq!(losses.totals(), BTreeMap::from([("a".to_owned(), 7)]));
     }
 }

@@ -1,10 +1,6 @@
 //! From what happened to who is told: events, numbered, to every sink.
 
-use std::{
-    collections::HashMap,
-    io::IsTerminal as _,
-    time::Duration,
-};
+use std::{collections::HashMap, io::IsTerminal as _, time::Duration};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -186,5 +182,8 @@ impl Report {
 fn digest(config: &Config) -> String {
     let text = toml::to_string(config).expect("a configuration that was read can be written");
     let hash = Sha256::digest(text.as_bytes());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hash.iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -139,10 +139,12 @@ pub async fn run(options: Options) -> Result<(), RunError> {
 
 fn load(facts: &Facts, plan: &Plan, config: &Config) -> Result<Loaded, RunError> {
     let skipped = |probe: &Probe| {
-        plan.probes.iter().find_map(|(planned, decision)| match decision {
-            crate::kernel::plan::Decision::Skip(why) if planned == probe => Some(why.clone()),
-            _ => None,
-        })
+        plan.probes
+            .iter()
+            .find_map(|(planned, decision)| match decision {
+                crate::kernel::plan::Decision::Skip(why) if planned == probe => Some(why.clone()),
+                _ => None,
+            })
     };
     let essentials: Vec<_> = Probe::ALL
         .into_iter()
@@ -157,7 +159,12 @@ fn load(facts: &Facts, plan: &Plan, config: &Config) -> Result<Loaded, RunError>
         match state {
             State::Attached => tracing::debug!(probe = probe.name(), "attached"),
             State::Skipped(why) | State::Refused(why) => {
-                tracing::warn!(probe = probe.name(), lost = probe.purpose(), why, "not attached");
+                tracing::warn!(
+                    probe = probe.name(),
+                    lost = probe.purpose(),
+                    why,
+                    "not attached"
+                );
             }
         }
     }
@@ -358,7 +365,10 @@ impl Runtime {
                 return;
             }
         };
-        config.network.treat_as_remote.extend(&options.treat_as_remote);
+        config
+            .network
+            .treat_as_remote
+            .extend(&options.treat_as_remote);
         for (section, changed) in [
             ("kernel", config.kernel != options.config.kernel),
             ("enrich", config.enrich != options.config.enrich),

@@ -67,7 +67,10 @@ pub fn connect_by_io_uring(address: SocketAddr) -> io::Result<TcpStream> {
     // SAFETY: socket and address outlive the request: its completion is awaited below.
     unsafe { ring.submission().push(&request) }.expect("the queue has room for one request");
     ring.submit_and_wait(1)?;
-    let completion = ring.completion().next().expect("one completion was awaited");
+    let completion = ring
+        .completion()
+        .next()
+        .expect("one completion was awaited");
     match completion.result() {
         0 => Ok(TcpStream::from(socket)),
         errno => Err(io::Error::from_raw_os_error(-errno)),

@@ -53,9 +53,7 @@ pub struct Connection {
 }
 
 /// Key of the map of inbound connections per listening port.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ListenKey {
     /// Network namespace's inode number, 0 when unknown.

@@ -54,9 +54,7 @@ impl Header {
 }
 
 /// A process: its id and when it started. A reused id has another start.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Process {
     /// `CLOCK_BOOTTIME` of the start, ns: of the thread-group leader.

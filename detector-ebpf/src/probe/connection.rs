@@ -120,7 +120,12 @@ fn closed(sock: Sock) {
     // SAFETY: as in `established`; copied before the entry goes.
     let open = unsafe { *open };
     if open.established_ns == 0 {
-        send(sock, &open, change::FAILED, now_ns().wrapping_sub(open.attempt_ns));
+        send(
+            sock,
+            &open,
+            change::FAILED,
+            now_ns().wrapping_sub(open.attempt_ns),
+        );
     } else {
         let age = now_ns().wrapping_sub(open.established_ns);
         send(sock, &open, change::CLOSED, age);

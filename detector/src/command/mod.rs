@@ -18,7 +18,9 @@ pub const CANNOT_RUN: u8 = 2;
 
 /// Notices from inside the kernel when something eats the machine, and whose fault it is.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "\
+#[command(
+    version,
+    after_help = "\
 Examples:
   detector check                       what this kernel supports
   detector run                         watch this host; incidents as readable blocks
@@ -28,7 +30,8 @@ Examples:
 
 Environment:
   DETECTOR_LOG   what is logged to stderr: error, warn, info (default), debug; see
-                 the directives of tracing's EnvFilter")]
+                 the directives of tracing's EnvFilter"
+)]
 pub struct CommandLine {
     #[command(subcommand)]
     verb: Verb,
@@ -97,7 +100,10 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
         Verb::Run(options) => {
             log_to_stderr();
             let mut config = load(&options.configuration)?;
-            config.network.treat_as_remote.extend(&options.treat_as_remote);
+            config
+                .network
+                .treat_as_remote
+                .extend(&options.treat_as_remote);
             run::execute(options, config)
         }
         Verb::Check(configuration) => check::execute(load(&configuration)),

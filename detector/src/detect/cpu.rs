@@ -226,7 +226,10 @@ impl Account {
         let old_ns = now_ns.saturating_sub(BILL_AWAITED_NS);
         self.threads
             .retain(|thread| thread.ending_since_ns.is_none_or(|since| since > old_ns));
-        let ending = self.threads.iter().filter(|thread| thread.ending_since_ns.is_some());
+        let ending = self
+            .threads
+            .iter()
+            .filter(|thread| thread.ending_since_ns.is_some());
         self.ending = ending.count();
         used
     }

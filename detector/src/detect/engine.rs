@@ -168,8 +168,8 @@ impl Engine {
             process.cpu.exec_by(exec.process, exec.old_pid, &passes);
         }
         process.run(Arc::clone(&image));
-        if self.world.table.regroup_service(exec.process) {
-            self.book.leave(exec.process, &mut self.world);
+        for moved in self.world.table.regroup_service(exec.process) {
+            self.book.leave(moved, &mut self.world);
         }
         let now_ns = self.world.now_ns();
         let wants = self.world.executables.wants(exec.executable.id, now_ns);

@@ -329,13 +329,21 @@ impl Table {
             && lineage::web_ancestor(self, key).is_none()
     }
 
-    /// Makes a process that became a service the root of a group; `true`: it was in another.
-    pub fn regroup_service(&mut self, key: ProcessKey) -> bool {
-        if !self.begins_service(key) {
-            return false;
+    /// Makes a process that became a service the root of a group; gives everybody who moved.
+    pub fn regroup_service(&mut self, key: ProcessKey) -> Vec<ProcessKey> {
+        let moves = self.begins_service(key) && self.get(key).is_some_and(|p| p.group != key);
+        if !moves {
+            return Vec::new();
         }
-        let process = self.processes.get_mut(&key).expect("it has an image");
-        std::mem::replace(&mut process.group, key) != key
+        // A service just started has no children; one found at start-up has.
+        self.regroup();
+        let mut moved: Vec<_> = self
+            .iter()
+            .filter(|p| p.group == key)
+            .map(|p| p.key)
+            .collect();
+        moved.sort_unstable();
+        moved
     }
 
     /// Places every process anew: at the first pass, when parents may be known later than children.

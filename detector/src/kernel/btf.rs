@@ -211,11 +211,9 @@ impl Btf {
         for _ in 0..MAX_DEPTH {
             let record = self.record(id)?;
             match record.kind {
-                kind::TYPEDEF
-                | kind::VOLATILE
-                | kind::CONST
-                | kind::RESTRICT
-                | kind::TYPE_TAG => id = record.size_or_type,
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = record.size_or_type
+                }
                 _ => return Some(id),
             }
         }
@@ -274,7 +272,9 @@ mod tests {
         let name = |wanted: &[u8]| {
             strings
                 .windows(wanted.len() + 2)
-                .position(|w| w[0] == 0 && &w[1..=wanted.len()] == wanted && w[wanted.len() + 1] == 0)
+                .position(|w| {
+                    w[0] == 0 && &w[1..=wanted.len()] == wanted && w[wanted.len() + 1] == 0
+                })
                 .map_or(0, |at| at as u32 + 1)
         };
         let info = |kind: u32, vlen: u32, flag: u32| flag << 31 | kind << 24 | vlen;
@@ -292,7 +292,13 @@ mod tests {
         let mut blob = Vec::new();
         blob.extend(MAGIC.to_ne_bytes());
         blob.extend([1, 0]);
-        for word in [24, 0, types.len() as u32 * 4, types.len() as u32 * 4, strings.len() as u32] {
+        for word in [
+            24,
+            0,
+            types.len() as u32 * 4,
+            types.len() as u32 * 4,
+            strings.len() as u32,
+        ] {
             blob.extend(u32::to_ne_bytes(word));
         }
         blob.extend(types.iter().flat_map(|word| word.to_ne_bytes()));
@@ -315,7 +321,10 @@ mod tests {
 
     #[test]
     fn bit_fields_and_unknown_members_are_absent() {
-        assert_eq!([offset("d"), offset("e"), offset("a.b")], [None, None, None]);
+        assert_eq!(
+            [offset("d"), offset("e"), offset("a.b")],
+            [None, None, None]
+        );
     }
 
     #[test]

@@ -9,11 +9,7 @@ use aya::{
     maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
     programs::{BtfTracePoint, Iter, ProgramError},
 };
-use detector_common::{
-    counter::Counter,
-    event::connection::ListenKey,
-    offsets::Offsets,
-};
+use detector_common::{counter::Counter, event::connection::ListenKey, offsets::Offsets};
 
 use super::{
     plan::{Decision, Plan},
@@ -170,7 +166,12 @@ impl Loaded {
             ));
             let misses = info.ok().and_then(|info| {
                 let mut lines = info.lines();
-                lines.find_map(|l| l.strip_prefix("recursion_misses:")?.trim().parse::<u64>().ok())
+                lines.find_map(|l| {
+                    l.strip_prefix("recursion_misses:")?
+                        .trim()
+                        .parse::<u64>()
+                        .ok()
+                })
             });
             if let Some(misses) = misses {
                 total = Some(total.unwrap_or(0) + misses);

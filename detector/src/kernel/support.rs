@@ -65,16 +65,25 @@ impl Facts {
             types: Btf::read(Path::new(BTF_PATH))
                 .map(|btf| Types::read(&btf))
                 .map_err(|error| error.to_string()),
-            capabilities: capabilities(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
-            cgroup_v2: fs::read_to_string("/proc/self/mounts")
-                .is_ok_and(|mounts| mounts.lines().any(|l| l.split(' ').nth(2) == Some("cgroup2"))),
+            capabilities: capabilities(
+                &fs::read_to_string("/proc/self/status").unwrap_or_default(),
+            ),
+            cgroup_v2: fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| {
+                mounts
+                    .lines()
+                    .any(|l| l.split(' ').nth(2) == Some("cgroup2"))
+            }),
             pressure: fs::read_to_string("/proc/pressure/cpu").is_ok(),
             lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
                 .ok()
                 .and_then(|modes| Some(modes.split_once('[')?.1.split_once(']')?.0.to_owned())),
-            package_database: [("/var/lib/dpkg/info", "dpkg"), ("/var/lib/rpm", "rpm"), ("/usr/lib/sysimage/rpm", "rpm")]
-                .into_iter()
-                .find_map(|(path, name)| exists(path).then_some(name)),
+            package_database: [
+                ("/var/lib/dpkg/info", "dpkg"),
+                ("/var/lib/rpm", "rpm"),
+                ("/usr/lib/sysimage/rpm", "rpm"),
+            ]
+            .into_iter()
+            .find_map(|(path, name)| exists(path).then_some(name)),
         }
     }
 

@@ -131,7 +131,7 @@ fn until_nul(slot: &[u8]) -> Box<[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zerocopy::IntoBytes as _;
+    use zerocopy::{FromZeros as _, IntoBytes as _};
 
     fn exec_record() -> Vec<u8> {
         let mut fixed = event::Exec::new_zeroed();

@@ -80,7 +80,10 @@ impl Scanner {
         self.read_losses(loaded, &mut scan.losses);
         scan.losses.extend(own.iter().filter(|loss| loss.count > 0));
         scan.host = Host {
-            steal_ns: steal_ns(&fs::read_to_string("/proc/stat").unwrap_or_default(), self.user_hz),
+            steal_ns: steal_ns(
+                &fs::read_to_string("/proc/stat").unwrap_or_default(),
+                self.user_hz,
+            ),
             pressure_ns: fs::read_to_string("/proc/pressure/cpu")
                 .ok()
                 .and_then(|text| pressure_ns(&text)),
@@ -231,6 +234,9 @@ mod tests {
             Some(3_280_696_000)
         );
         assert_eq!(count_ranges("0-3,8,10-11"), Some(7));
-        assert_eq!((steal_ns("", 100), pressure_ns(""), count_ranges("")), (None, None, None));
+        assert_eq!(
+            (steal_ns("", 100), pressure_ns(""), count_ranges("")),
+            (None, None, None)
+        );
     }
 }

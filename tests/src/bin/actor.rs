@@ -125,7 +125,9 @@ fn act(act: Act) -> io::Result<()> {
             let ms = ms.to_string();
             repeat(count, || {
                 let mut child = Command::new(&this);
-                child.args(["burn", "--ms", &ms]).stdout(std::process::Stdio::null());
+                child
+                    .args(["burn", "--ms", &ms])
+                    .stdout(std::process::Stdio::null());
                 child
             })?;
             let stat = fs::read_to_string("/proc/self/stat")?;
@@ -136,7 +138,9 @@ fn act(act: Act) -> io::Result<()> {
                 .filter_map(|field| field.parse::<u64>().ok())
                 .sum();
             let user_hz = rustix::param::clock_ticks_per_second();
-            say(&json!({ "children_cpu_ns": ticks * (1_000_000_000 / user_hz), "cpu_ns": process_cpu_ns() }))
+            say(
+                &json!({ "children_cpu_ns": ticks * (1_000_000_000 / user_hz), "cpu_ns": process_cpu_ns() }),
+            )
         }
         Act::Show { .. } => {
             say(&whoami()?)?;
@@ -159,7 +163,10 @@ fn act(act: Act) -> io::Result<()> {
             fs::remove_file(&copy)?;
             become_show(Path::new(&format!("/proc/self/fd/{}", keep(file)?)))
         }
-        Act::Execveat => Err(tests::raw::execveat(&File::open(&this)?, &[c"show", c"show"])),
+        Act::Execveat => Err(tests::raw::execveat(
+            &File::open(&this)?,
+            &[c"show", c"show"],
+        )),
         Act::ExecFromThread { ms } => {
             burn(ms, false);
             let thread = thread::spawn(move || {
@@ -262,9 +269,8 @@ fn whoami() -> io::Result<Value> {
     let exe = fs::metadata("/proc/self/exe")?;
     let filesystem = rustix::fs::statfs("/proc/self/exe")?;
     // The name in it may be any bytes.
-    let lossy = |path| -> io::Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
-    };
+    let lossy =
+        |path| -> io::Result<String> { Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned()) };
     let status = lossy("/proc/self/status")?;
     let number = |key: &str| -> Option<i64> {
         let line = status.lines().find_map(|l| l.strip_prefix(key))?;
@@ -275,8 +281,16 @@ fn whoami() -> io::Result<Value> {
         line.split_whitespace().last()?.parse().ok()
     };
     let stat = lossy("/proc/self/stat")?;
-    let field = |number: usize| after_comm(&stat).nth(number - 3).and_then(|f| f.parse::<i64>().ok());
-    let id = |path: &str| fs::read_to_string(path).ok().and_then(|t| t.trim().parse::<u32>().ok());
+    let field = |number: usize| {
+        after_comm(&stat)
+            .nth(number - 3)
+            .and_then(|f| f.parse::<i64>().ok())
+    };
+    let id = |path: &str| {
+        fs::read_to_string(path)
+            .ok()
+            .and_then(|t| t.trim().parse::<u32>().ok())
+    };
     Ok(json!({
         "pid": std::process::id(),
         "ppid": number("PPid:"),

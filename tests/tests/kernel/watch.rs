@@ -8,7 +8,7 @@ use std::{
 
 use detector::{
     input::{Exec, Scan},
-    kernel::{Facts, Loaded, Plan, Sizes, Status},
+    kernel::{Facts, Loaded, Plan, Sizes, Status, plan::Decision},
     source::{
         decode::Record,
         ring,
@@ -43,9 +43,11 @@ static OTHERS: RwLock<()> = RwLock::new(());
 /// How a test shares the machine with the other tests.
 pub enum Turn {
     /// With others.
-    Shared(RwLockReadGuard<'static, ()>),
+    Shared { _held: RwLockReadGuard<'static, ()> },
     /// Alone.
-    Alone(RwLockWriteGuard<'static, ()>),
+    Alone {
+        _held: RwLockWriteGuard<'static, ()>,
+    },
     /// As another watch of the same test.
     Same,
 }
@@ -53,12 +55,16 @@ pub enum Turn {
 impl Turn {
     /// Waits for tests that must be alone.
     pub fn shared() -> Self {
-        Turn::Shared(OTHERS.read().unwrap_or_else(PoisonError::into_inner))
+        Turn::Shared {
+            _held: OTHERS.read().unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
     /// Waits for all other tests.
     pub fn alone() -> Self {
-        Turn::Alone(OTHERS.write().unwrap_or_else(PoisonError::into_inner))
+        Turn::Alone {
+            _held: OTHERS.write().unwrap_or_else(PoisonError::into_inner),
+        }
     }
 }
 
@@ -88,8 +94,15 @@ impl Watch {
     /// Loads and attaches every probe.
     pub fn start(sizes: Sizes, turn: Turn) -> Result<Self, String> {
         let facts = Facts::read();
-        let loaded =
-            Loaded::new(&facts, &Plan::new(&facts), sizes).map_err(|error| error.to_string())?;
+        let plan = Plan::new(&facts);
+        if let Some((probe, Decision::Skip(why))) = plan
+            .probes
+            .iter()
+            .find(|(_, decision)| *decision != Decision::Load)
+        {
+            return Err(format!("{}: {why}", probe.name()));
+        }
+        let loaded = Loaded::new(&facts, &plan, sizes).map_err(|error| error.to_string())?;
         let missing: Vec<_> = Status::missing(&loaded.status).collect();
         if !missing.is_empty() {
             return Err(format!("{missing:?}"));
@@ -140,7 +153,10 @@ impl Watch {
             assert!(
                 Instant::now() < deadline,
                 "waited {PATIENCE:?} for {what}; lost {:?}, missed {:?}",
-                Counter::ALL.iter().map(|c| self.lost(*c)).collect::<Vec<_>>(),
+                Counter::ALL
+                    .iter()
+                    .map(|c| self.lost(*c))
+                    .collect::<Vec<_>>(),
                 self.missed_runs(),
             );
             // Records come without a wake-up: look again after the drain interval at the latest.
@@ -191,7 +207,9 @@ pub fn bills(
             Record::Exit(exit) => exit.thread,
             _ => continue,
         };
-        let known = last.entry((bill.pid, bill.start_boottime_ns)).or_insert(bill);
+        let known = last
+            .entry((bill.pid, bill.start_boottime_ns))
+            .or_insert(bill);
         if known.is_final == 0 {
             *known = bill;
         }

@@ -1,8 +1,8 @@
 //! The receivers: one file per kind.
 
 pub mod http;
-pub mod stdout;
 mod secret;
+pub mod stdout;
 
 pub use http::HttpSink;
 pub use stdout::Stdout;

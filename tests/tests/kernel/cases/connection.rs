@@ -21,7 +21,11 @@ fn mapped(address: SocketAddr) -> [u8; 16] {
 }
 
 /// Lets an actor connect, send 70,000 bytes and get 5; gives the three records.
-fn converse(watch: &mut Watch, listener: &TcpListener, uring: bool) -> (Vec<Connection>, SocketAddr) {
+fn converse(
+    watch: &mut Watch,
+    listener: &TcpListener,
+    uring: bool,
+) -> (Vec<Connection>, SocketAddr) {
     let remote = listener.local_addr().expect("it listens");
     let address = remote.to_string();
     let mut args = vec!["connect", &address, "--send", "70000"];
@@ -39,7 +43,10 @@ fn converse(watch: &mut Watch, listener: &TcpListener, uring: bool) -> (Vec<Conn
         .expect("it says its address")
         .parse()
         .expect("an address");
-    assert_eq!((received.len(), actor.says()["received"].as_u64()), (70_000, Some(5)));
+    assert_eq!(
+        (received.len(), actor.says()["received"].as_u64()),
+        (70_000, Some(5))
+    );
     let pid = actor.pid();
     let records = watch.until("attempt, established, closed", |records| {
         let changes = connections(records, pid);
@@ -51,15 +58,32 @@ fn converse(watch: &mut Watch, listener: &TcpListener, uring: bool) -> (Vec<Conn
 
 fn assert_conversation(records: &[Connection], local: SocketAddr, remote: SocketAddr) {
     let changes: Vec<u32> = records.iter().map(|record| record.change).collect();
-    assert_eq!(changes, [change::ATTEMPT, change::ESTABLISHED, change::CLOSED]);
+    assert_eq!(
+        changes,
+        [change::ATTEMPT, change::ESTABLISHED, change::CLOSED]
+    );
     for record in records {
-        assert_eq!((record.remote, record.remote_port), (mapped(remote), remote.port()));
+        assert_eq!(
+            (record.remote, record.remote_port),
+            (mapped(remote), remote.port())
+        );
         assert_eq!(record.socket, records[0].socket);
     }
-    assert_eq!((records[1].local, records[1].local_port), (mapped(local), local.port()));
+    assert_eq!(
+        (records[1].local, records[1].local_port),
+        (mapped(local), local.port())
+    );
     // The kernel counts SYN and FIN as bytes, in either direction.
-    assert!((5..=6).contains(&records[2].bytes_received), "{}", records[2].bytes_received);
-    assert!((70_000..=70_002).contains(&records[2].bytes_sent), "{}", records[2].bytes_sent);
+    assert!(
+        (5..=6).contains(&records[2].bytes_received),
+        "{}",
+        records[2].bytes_received
+    );
+    assert!(
+        (70_000..=70_002).contains(&records[2].bytes_sent),
+        "{}",
+        records[2].bytes_sent
+    );
     assert!(records[2].duration_ns > 0 && records[1].duration_ns > 0);
 }
 
@@ -103,7 +127,10 @@ fn a_refused_connection_has_the_errno_of_connect() {
         (changes.len() == 2).then_some(changes)
     });
     assert_eq!(
-        records.iter().map(|r| (r.change, r.error)).collect::<Vec<_>>(),
+        records
+            .iter()
+            .map(|r| (r.change, r.error))
+            .collect::<Vec<_>>(),
         [(change::ATTEMPT, 0), (change::FAILED, 111)]
     );
     assert_eq!(errno, Some(111));

@@ -31,7 +31,9 @@ fn assert_close(measured_ns: u64, said_ns: u64) {
 /// Runs an act to its end; gives what was billed and what the process's own clock said.
 fn bill(watch: &mut Watch, burners: usize, args: &[&str]) -> (u64, u64) {
     let mut actor = Actor::start(args);
-    let said = actor.says()["cpu_ns"].as_u64().expect("it says its CPU time");
+    let said = actor.says()["cpu_ns"]
+        .as_u64()
+        .expect("it says its CPU time");
     let pid = actor.pid();
     assert!(actor.finish().success());
     let bills = watch.bills(pid, THREADS_OF_AN_ACTOR + burners);
@@ -56,7 +58,11 @@ fn a_loop_that_sleeps_across_the_ticks_is_billed_in_full() {
 #[test]
 fn threads_that_exit_are_billed_to_their_process() {
     let mut watch = watch!();
-    let (billed, said) = bill(&mut watch, 300, &["churn", "--ms", "10", "--threads", "300"]);
+    let (billed, said) = bill(
+        &mut watch,
+        300,
+        &["churn", "--ms", "10", "--threads", "300"],
+    );
     assert_close(billed, said);
 }
 
@@ -81,7 +87,9 @@ fn five_hundred_children_too_short_for_a_pass_are_all_billed() {
     });
     assert_close(
         billed,
-        said["children_cpu_ns"].as_u64().expect("it says its children's CPU time"),
+        said["children_cpu_ns"]
+            .as_u64()
+            .expect("it says its children's CPU time"),
     );
 }
 
@@ -97,7 +105,12 @@ fn running_totals_equal_schedstat_read_before_and_after() {
         let Some(before) = schedstats(pid) else { break };
         watch.pass();
         let Some(after) = schedstats(pid) else { break };
-        for task in watch.scan.tasks.iter().filter(|task| task.process.tgid == pid) {
+        for task in watch
+            .scan
+            .tasks
+            .iter()
+            .filter(|task| task.process.tgid == pid)
+        {
             let of = |stats: &[(u32, u64, u64)]| {
                 stats.iter().find(|(tid, ..)| *tid == task.pid).copied()
             };
@@ -138,7 +151,11 @@ fn a_pass_skips_threads_that_did_not_run() {
     let mut actor = Actor::start(["show"]);
     actor.says();
     let seen = |watch: &Watch, tgid: u32| {
-        watch.scan.tasks.iter().any(|task| task.process.tgid == tgid)
+        watch
+            .scan
+            .tasks
+            .iter()
+            .any(|task| task.process.tgid == tgid)
     };
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -147,7 +164,10 @@ fn a_pass_skips_threads_that_did_not_run() {
         if seen(&watch, std::process::id()) && !seen(&watch, actor.pid()) {
             break;
         }
-        assert!(Instant::now() < deadline, "a sleeping process is seen on every pass");
+        assert!(
+            Instant::now() < deadline,
+            "a sleeping process is seen on every pass"
+        );
     }
     assert!(actor.finish().success());
 }
@@ -158,7 +178,9 @@ fn a_reused_pid_is_billed_to_the_process_that_used_it() {
     let mut watch = watch!(DEFAULT_SIZES, Turn::alone());
     let last_pid = "/proc/sys/kernel/ns_last_pid";
     let mut first = Actor::start(["burn", "--ms", "200"]);
-    let first_said = first.says()["cpu_ns"].as_u64().expect("it says its CPU time");
+    let first_said = first.says()["cpu_ns"]
+        .as_u64()
+        .expect("it says its CPU time");
     let pid = first.pid();
     assert!(first.finish().success());
     // Other processes fork too: ask for the same id until it is ours.
@@ -169,7 +191,9 @@ fn a_reused_pid_is_billed_to_the_process_that_used_it() {
             (second.pid() == pid).then_some((second, tries))
         })
         .expect("the kernel gives the id again");
-    let second_said = second.says()["cpu_ns"].as_u64().expect("it says its CPU time");
+    let second_said = second.says()["cpu_ns"]
+        .as_u64()
+        .expect("it says its CPU time");
     assert!(second.finish().success());
     let starts: Vec<u64> = watch.until("both processes", |records| {
         let starts: Vec<_> = forks(records)
@@ -181,10 +205,12 @@ fn a_reused_pid_is_billed_to_the_process_that_used_it() {
         (starts.len() == 2 && bills.len() == threads).then_some(starts)
     });
     let billed = |from: u64, to: u64| -> u64 {
-        let of_one = |bill: &ThreadEnd| {
-            bill.tgid == pid && (from..to).contains(&bill.start_boottime_ns)
-        };
-        bills(&watch.records, of_one).iter().map(|bill| bill.cpu_ns).sum()
+        let of_one =
+            |bill: &ThreadEnd| bill.tgid == pid && (from..to).contains(&bill.start_boottime_ns);
+        bills(&watch.records, of_one)
+            .iter()
+            .map(|bill| bill.cpu_ns)
+            .sum()
     };
     println!("the id came again after {tries} tries");
     assert_close(billed(starts[0], starts[1]), first_said);

@@ -57,7 +57,10 @@ fn an_exec_record_equals_proc_and_stat_in_every_field() {
     assert_eq!(as_shown(&exec), shown);
     assert_eq!(exec.args_total_bytes as usize, exec.args.len());
     assert_eq!(exec.filename.as_ref(), PROGRAM.as_bytes());
-    assert_eq!((exec.name.as_ref(), &exec.interpreter), (&b"actor"[..], &None));
+    assert_eq!(
+        (exec.name.as_ref(), &exec.interpreter),
+        (&b"actor"[..], &None)
+    );
     assert_eq!(exec.old_pid, actor.pid());
     assert!(actor.finish().success());
 }
@@ -144,7 +147,11 @@ fn names_and_arguments_keep_every_byte() {
     fs::copy(PROGRAM, &program).expect("the folder is writable");
     let all: Vec<u8> = (1..=255).collect();
     let mut command = Command::new(&program);
-    command.args([OsStr::new("show"), OsStr::new("--"), OsStr::from_bytes(&all)]);
+    command.args([
+        OsStr::new("show"),
+        OsStr::new("--"),
+        OsStr::from_bytes(&all),
+    ]);
     let mut actor = Actor::start_command(command);
     let shown = actor.says();
     let exec = watch.exec(actor.pid(), |_| true);
@@ -209,7 +216,10 @@ fn a_process_in_a_pid_namespace_has_both_ids() {
         .split_whitespace()
         .filter_map(|id| id.parse().ok())
         .collect();
-    assert_eq!(vec![exec.process.tgid, exec.namespace_pid.unwrap_or(0)], ids);
+    assert_eq!(
+        vec![exec.process.tgid, exec.namespace_pid.unwrap_or(0)],
+        ids
+    );
     assert!(actor.finish().success());
 }
 
@@ -227,16 +237,16 @@ fn an_overlay_tells_what_was_written_from_what_was_shipped() {
                   cp merged/shipped merged/written && \
                   merged/shipped show < /dev/null && exec merged/written show";
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh"]).arg(folder.path());
+    command
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(folder.path());
     let mut actor = Actor::start_command(command);
     actor.says();
     actor.says();
     let mut upper = |name: &str| {
         watch.until(name, |records| {
             crate::watch::execs(records)
-                .find(|exec| {
-                    exec.filename.as_ref() == format!("merged/{name}").as_bytes()
-                })
+                .find(|exec| exec.filename.as_ref() == format!("merged/{name}").as_bytes())
                 .map(|exec| exec.executable.overlay_upper)
         })
     };

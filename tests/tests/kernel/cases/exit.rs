@@ -30,7 +30,10 @@ fn an_exit_record_has_the_wait_status_of_wait() {
         let exit = watch.until("the exit record", |records| exits(records, pid));
         assert_eq!(exit.wait_status.cast_signed(), waited.into_raw(), "{end}");
         assert_eq!(exit.parent.tgid, std::process::id(), "{end}");
-        assert!(exit.process.start_boottime_ns < exit.header.time_ns, "{end}");
+        assert!(
+            exit.process.start_boottime_ns < exit.header.time_ns,
+            "{end}"
+        );
     }
 }
 
