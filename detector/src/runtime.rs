@@ -138,19 +138,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
 }
 
 fn load(facts: &Facts, plan: &Plan, config: &Config) -> Result<Loaded, RunError> {
-    let skipped = |probe: &Probe| {
-        plan.probes
-            .iter()
-            .find_map(|(planned, decision)| match decision {
-                crate::kernel::plan::Decision::Skip(why) if planned == probe => Some(why.clone()),
-                _ => None,
-            })
-    };
-    let essentials: Vec<_> = Probe::ALL
-        .into_iter()
-        .filter(|probe| probe.is_essential())
-        .filter_map(|probe| Some((probe, skipped(&probe)?)))
-        .collect();
+    let essentials = plan.skipped_essentials();
     if !essentials.is_empty() {
         return Err(RunError::Essentials(essentials));
     }

@@ -5,7 +5,7 @@ use std::{io::IsTerminal as _, process::ExitCode};
 use super::{CANNOT_RUN, DEGRADED};
 use crate::{
     config::Config,
-    kernel::{Facts, Loaded, Plan, Probe, Sizes, State},
+    kernel::{Facts, Loaded, Plan, Probe, Sizes, State, plan::Decision},
 };
 
 /// Prints what works and what is lost.
@@ -34,14 +34,7 @@ pub fn execute(config: anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
     println!();
 
     let sizes = Sizes::from(&config.clone().unwrap_or_default().kernel);
-    let states: Vec<(Probe, State)> = match Loaded::new(&facts, &plan, sizes) {
-        Ok(loaded) => loaded.status.probes.clone(),
-        Err(error) => plan
-            .probes
-            .iter()
-            .map(|(probe, _)| (*probe, State::Refused(error.to_string())))
-            .collect(),
-    };
+    let states = states(&facts, &plan, sizes);
     println!("{:<12}{:<11}{}", "probe", "state", "for");
     for (probe, state) in &states {
         let (word, reason) = match state {
@@ -76,6 +69,24 @@ pub fn execute(config: anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
     };
     println!("{verdict}");
     Ok(ExitCode::from(code))
+}
+
+/// What comes of the plan: tried for real, unless the essentials are known to be missing.
+fn states(facts: &Facts, plan: &Plan, sizes: Sizes) -> Vec<(Probe, State)> {
+    let all = |state: &dyn Fn(&Decision) -> State| {
+        let told = |(probe, decision): &(Probe, Decision)| (*probe, state(decision));
+        plan.probes.iter().map(told).collect()
+    };
+    if !plan.skipped_essentials().is_empty() {
+        return all(&|decision| match decision {
+            Decision::Skip(why) => State::Skipped(why.clone()),
+            Decision::Load => State::Skipped("others that are needed are missing".into()),
+        });
+    }
+    match Loaded::new(facts, plan, sizes) {
+        Ok(loaded) => loaded.status.probes.clone(),
+        Err(error) => all(&|_| State::Refused(error.to_string())),
+    }
 }
 
 /// Colours, or none.

@@ -332,7 +332,7 @@ impl Engine {
         });
         let process = self.world.ensure(key);
         let room = process.connections.len() < MAX_EARLY_CONNECTIONS;
-        if !packaged && process.incident.is_none() && room {
+        if !packaged && room {
             process.connections.push(*connection);
         }
         self.book.connected(key, connection, &self.world);

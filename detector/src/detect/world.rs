@@ -278,6 +278,7 @@ impl World {
                 .image
                 .as_deref()
                 .and_then(|image| self.path(process, image))
+                .filter(|path| !path.is_empty())
                 .map(Into::into),
         }
     }

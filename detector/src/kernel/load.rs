@@ -109,6 +109,8 @@ impl Loaded {
         let status = Status {
             probes: plan.probes.iter().map(attach).collect(),
         };
+        drop(btf);
+        give_memory_back();
         Ok(Loaded {
             ebpf,
             status,
@@ -185,6 +187,16 @@ impl Loaded {
         &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
     {
         program(&mut self.ebpf, probe)
+    }
+}
+
+/// Parsing the kernel's types takes 30 MB for half a second; the allocator would keep them.
+#[expect(unsafe_code, reason = "malloc_trim has no safe interface")]
+fn give_memory_back() {
+    // SAFETY: always callable; it only returns free pages to the kernel.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

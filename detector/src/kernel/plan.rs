@@ -24,6 +24,15 @@ pub enum Decision {
 }
 
 impl Plan {
+    /// Essential probes that will not be loaded, with the reason.
+    pub fn skipped_essentials(&self) -> Vec<(Probe, String)> {
+        let skipped = |(probe, decision): &(Probe, Decision)| match decision {
+            Decision::Skip(why) if probe.is_essential() => Some((*probe, why.clone())),
+            _ => None,
+        };
+        self.probes.iter().filter_map(skipped).collect()
+    }
+
     /// Decides.
     pub fn new(facts: &Facts) -> Self {
         let decide = |probe: Probe| match &facts.types {

@@ -6,4 +6,5 @@
 
 mod actor;
 mod cases;
+mod program;
 mod watch;

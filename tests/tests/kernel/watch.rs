@@ -76,32 +76,41 @@ macro_rules! watch {
     ($sizes:expr, $turn:expr) => {{
         match $crate::watch::Watch::start($sizes, $turn) {
             Ok(watch) => watch,
-            Err(reason) => {
-                let name = std::thread::current().name().unwrap_or_default().to_owned();
-                println!("SKIPPED {name}: {reason}");
-                assert!(
-                    std::env::var_os("DETECTOR_REQUIRE_KERNEL_TESTS").is_none(),
-                    "this machine can run kernel tests, yet: {reason}"
-                );
-                return;
-            }
+            Err(reason) => return $crate::watch::skip(&reason),
         }
     }};
 }
 pub(crate) use watch;
 
+/// Says that the calling test cannot run here; fails where it could.
+pub fn skip(reason: &str) {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    println!("SKIPPED {name}: {reason}");
+    assert!(
+        std::env::var_os("DETECTOR_REQUIRE_KERNEL_TESTS").is_none(),
+        "this machine can run kernel tests, yet: {reason}"
+    );
+}
+
+/// Why no probe can be loaded here, if so.
+pub fn obstacle() -> Option<String> {
+    let plan = Plan::new(&Facts::read());
+    plan.probes
+        .iter()
+        .find_map(|(probe, decision)| match decision {
+            Decision::Skip(why) => Some(format!("{}: {why}", probe.name())),
+            Decision::Load => None,
+        })
+}
+
 impl Watch {
     /// Loads and attaches every probe.
     pub fn start(sizes: Sizes, turn: Turn) -> Result<Self, String> {
+        if let Some(why) = obstacle() {
+            return Err(why);
+        }
         let facts = Facts::read();
         let plan = Plan::new(&facts);
-        if let Some((probe, Decision::Skip(why))) = plan
-            .probes
-            .iter()
-            .find(|(_, decision)| *decision != Decision::Load)
-        {
-            return Err(format!("{}: {why}", probe.name()));
-        }
         let loaded = Loaded::new(&facts, &plan, sizes).map_err(|error| error.to_string())?;
         let missing: Vec<_> = Status::missing(&loaded.status).collect();
         if !missing.is_empty() {

@@ -1,8 +1,11 @@
 //! One file per family of probes, named as in the kernel side, and one per promise that spans them.
 
+mod command_line;
 mod connection;
 mod cpu;
+mod daemon;
 mod exec;
 mod exit;
 mod fork;
 mod loss;
+mod scenario;

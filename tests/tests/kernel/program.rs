@@ -1,0 +1,115 @@
+//! The daemon's program, and suspicious programs for it to find.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tests::{daemon::Daemon, process::Known};
+
+/// uid and gid of Debian's `www-data`.
+const WWW_DATA: u32 = 33;
+
+/// The daemon's binary; `cargo xtask test` names it.
+pub fn detector() -> PathBuf {
+    let path = std::env::var_os("DETECTOR_BIN").map(PathBuf::from);
+    path.expect("DETECTOR_BIN names the daemon: run the tests by `cargo xtask test`")
+}
+
+/// The daemon, watching.
+pub fn watching(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Daemon {
+    let mut command = Daemon::command(&detector());
+    command.args(arguments);
+    let daemon = Daemon::start(command).expect("it starts");
+    daemon.wait_ready(soon()).expect("it watches");
+    daemon
+}
+
+/// A deadline that no working daemon misses.
+pub fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}
+
+/// A copy of the stand-in under any name in a hidden folder, run as `www-data` and adopted by init:
+/// a lineage of its own, whatever the tests themselves were started from.
+pub struct Intruder {
+    folder: tempfile::TempDir,
+    /// The copy.
+    pub executable: PathBuf,
+}
+
+impl Intruder {
+    /// Puts the copy in place.
+    pub fn new(name: &[u8]) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix(".intruder-")
+            .tempdir_in("/var/tmp")
+            .expect("a temporary folder");
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(folder.path(), open).expect("it is ours");
+        chown(folder.path(), Some(WWW_DATA), Some(WWW_DATA)).expect("tests run as root");
+        let executable = folder.path().join(OsStr::from_bytes(name));
+        let stand_in = std::env::var_os("DETECTOR_STAND_IN").expect("`cargo xtask test` names it");
+        fs::copy(stand_in, &executable).expect("the folder is writable");
+        Intruder { folder, executable }
+    }
+
+    /// Starts it; gives it back once it runs, to be ended when the guard is dropped.
+    pub fn start(&self, arguments: &[&OsStr]) -> Running {
+        let pid_file = self.folder.path().join("pid");
+        let status = Command::new("setsid")
+            .arg("--fork")
+            .arg(&self.executable)
+            .arg("--pid-file")
+            .arg(&pid_file)
+            .args(arguments)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .uid(WWW_DATA)
+            .gid(WWW_DATA)
+            .status();
+        assert!(status.expect("util-linux is there").success());
+        let deadline = soon();
+        loop {
+            let pid = fs::read_to_string(&pid_file).ok();
+            let pid = pid.and_then(|text| text.trim().parse().ok());
+            if let Some(known) = pid.and_then(|pid| Known::find(pid, &self.executable)) {
+                return Running(known);
+            }
+            assert!(Instant::now() < deadline, "the intruder does not start");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// A running intruder; dropping it ends it.
+pub struct Running(Known);
+
+impl Running {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
+/// Whether an event is about an incident whose process has this id.
+pub fn names(event: &Value, pid: u32) -> bool {
+    event["data"]["process"]["pid"] == pid
+}
