@@ -262,6 +262,8 @@ impl Runtime {
         let network = ring::drain(&mut self.loaded.network_ring, &mut apply);
         self.malformed += (processes.malformed + network.malformed) as u64;
         self.last_kernel_event_ns = last_ns.or(self.last_kernel_event_ns);
+        #[cfg(feature = "bpf-log")]
+        self.loaded.flush_log();
         self.act();
     }
 

@@ -56,6 +56,8 @@ pub fn daemon(
     cargo.args(packages.iter().flat_map(|package| ["--package", package]));
     if profile == "release" {
         cargo.arg("--release");
+    } else {
+        cargo.args(["--features", "detector/bpf-log"]);
     }
     bpf::hand_over(&mut cargo, &object, logging);
     steps.run(&mut cargo)?;

@@ -108,6 +108,13 @@ fn try_exec(ctx: &BtfTracePointContext) {
         len = 0;
     }
     record.args_bytes = len;
+    #[cfg(feature = "log")]
+    aya_log_ebpf::debug!(
+        ctx,
+        "exec: tgid {} inode {}",
+        record.process.tgid,
+        record.inode
+    );
     emit::bytes(
         &PROCESS_RING,
         scratch.cast_const().cast(),

@@ -35,7 +35,7 @@ pub fn execute(config: anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
 
     let sizes = Sizes::from(&config.clone().unwrap_or_default().kernel);
     let states = states(&facts, &plan, sizes);
-    println!("{:<12}{:<11}{}", "probe", "state", "for");
+    println!("probe       state      for");
     for (probe, state) in &states {
         let (word, reason) = match state {
             State::Attached => (paint.green("attached"), ""),

@@ -72,6 +72,9 @@ pub struct Loaded {
     pub network_ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
     accepts: PerCpuHashMap<MapData, [u32; 2], u64>,
+    /// `None`: the probes were built without logging.
+    #[cfg(feature = "bpf-log")]
+    logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
 impl Loaded {
@@ -111,6 +114,10 @@ impl Loaded {
         };
         drop(btf);
         give_memory_back();
+        #[cfg(feature = "bpf-log")]
+        let logger = aya_log::EbpfLogger::init(&mut ebpf)
+            .inspect_err(|error| tracing::warn!(%error, "the probes do not log"))
+            .ok();
         Ok(Loaded {
             ebpf,
             status,
@@ -118,7 +125,17 @@ impl Loaded {
             network_ring,
             counters,
             accepts,
+            #[cfg(feature = "bpf-log")]
+            logger,
         })
+    }
+
+    /// Passes on what the probes logged since the last call. Debug builds only.
+    #[cfg(feature = "bpf-log")]
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
     }
 
     /// Opens one pass of the task iterator: a file that yields [`event::Task`] records.
