@@ -3,6 +3,7 @@
 //! Rare facts come as the kernel wrote them ([`detector_common::event`]); an exec is decoded once
 //! into [`Exec`]. Time is inside every input (`CLOCK_BOOTTIME`, ns): the engine has no clock.
 //! Bytes an attacker chose (names, paths, arguments) stay bytes until they leave the program.
+#![deny(clippy::disallowed_methods)]
 
 use detector_common::event::{self, connection::ListenKey};
 

@@ -1,4 +1,5 @@
 //! What the engine asks for: the one vocabulary between policy and the world.
+#![deny(clippy::disallowed_methods)]
 
 use crate::{
     incident::{Finding, Incident},

@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     deliver::{
         Event, Kind,
-        sink::{HttpSink, Stdout, http},
+        sink::{HttpSink, Stdout, http, stdout},
     },
     event::{self, CloudEvent, Data, HeartbeatDetector, HostInfo, Sequence},
     incident::{Finding, Incident},
@@ -108,9 +108,15 @@ impl Report {
         self.config_digest = digest(config);
     }
 
-    /// Texts that standard output did not take.
-    pub fn dropped(&self) -> u64 {
-        self.stdout.dropped()
+    /// What sinks could not take or deliver since the start, by name.
+    pub fn losses(&self) -> [(&'static str, u64); 3] {
+        let http = self.http.as_ref().map(http::Handle::counters);
+        let http = http.unwrap_or_default();
+        [
+            (stdout::LOSS, self.stdout.dropped()),
+            (http::LOSS_DROPPED, http.dropped),
+            (http::LOSS_DEAD_LETTERED, http.dead_lettered),
+        ]
     }
 
     /// The last event, then everything queued is delivered, for at most `patience`.

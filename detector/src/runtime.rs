@@ -270,15 +270,15 @@ impl Runtime {
     /// The pass of one second.
     fn pass(&mut self) -> Result<(), RunError> {
         let engine = self.engine.counters();
-        let own = self.losses.since_last(&[
+        let mut own = self.losses.since_last(&[
             (enrich::LOSS, self.enricher.dropped()),
-            (crate::deliver::sink::stdout::LOSS, self.report.dropped()),
             ("record_malformed", self.malformed),
             ("process_forgotten", engine.live_forgotten),
             ("thread_end_unclaimed", engine.thread_ends_unclaimed),
             ("verdict_dropped", engine.verdicts_dropped),
             ("incident_refused", engine.incidents_refused),
         ]);
+        own.extend(self.losses.since_last(&self.report.losses()));
         let clock = Clock::now();
         self.scanner
             .pass(&mut self.loaded, clock, &own, &mut self.scan)?;

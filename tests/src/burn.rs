@@ -213,7 +213,7 @@ mod tests {
         .join()
         .unwrap();
         if measured.is_none() {
-            println!("skipped: no /proc/thread-self/schedstat");
+            crate::skip::skipped("no /proc/thread-self/schedstat");
         }
         measured
     }
@@ -254,8 +254,8 @@ mod tests {
         println!("{dodged:?}, {shares:.4?}");
         assert!(shares.running < 0.9, "it never slept: {shares:?}");
         if shares.waiting > 0.02 {
-            println!(
-                "skipped: others want this CPU, so where the bursts lie is not up to the load"
+            crate::skip::skipped(
+                "others want this CPU, so where the bursts lie is not up to the load",
             );
             return;
         }

@@ -9,7 +9,7 @@
 //! process that started it. Nothing here mines, downloads or leaves the machine.
 //!
 //! Unlike the daemon's policy, these modules read the clock and the file system freely: they *are* the
-//! outside world. The only `unsafe` is in [`sys`].
+//! outside world. The only `unsafe` is in [`sys`] and [`raw`].
 
 pub mod burn;
 pub mod conversation;
@@ -19,6 +19,7 @@ pub mod pool;
 pub mod process;
 pub mod raw;
 pub mod scenario;
+pub mod skip;
 pub mod story;
 pub mod sys;
 pub mod web_stack;

@@ -3,6 +3,7 @@
 //! An event is repeated for as long as it is kept; what bounds that is the queue behind it. The wait grows
 //! exponentially and is drawn from nothing up to its bound ("full jitter"), so that a fleet does not
 //! come back in step when its receiver does.
+#![deny(clippy::disallowed_methods)]
 
 use std::time::Duration;
 

@@ -201,8 +201,11 @@ impl Account {
         };
         match self.find(end.pid) {
             Ok(at) if self.threads[at].start_ns == thread.start_ns => {
-                let last = std::mem::replace(&mut self.threads[at], thread).last;
-                self.charge(totals.since(last));
+                let known = &mut self.threads[at];
+                let delta = totals.since(known.last);
+                known.last.add(delta);
+                known.ending_since_ns = thread.ending_since_ns;
+                self.charge(delta);
             }
             found => {
                 match found {

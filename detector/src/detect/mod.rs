@@ -5,6 +5,7 @@
 //! I/O, no globals, no randomness but the seed's; the same inputs and seed give the same outputs;
 //! every table is bounded and counts what it had to forget. It refuses to trust names: a process is
 //! its id and start, a file its device, inode and ctime.
+#![deny(clippy::disallowed_methods)]
 
 pub mod config;
 pub mod cpu;

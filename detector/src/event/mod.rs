@@ -3,6 +3,7 @@
 //! Owns the wire types, their JSON Schema ([`schema()`]) and the one place where attacker bytes become
 //! text ([`text`]). Absent is absent: no nulls, no placeholders. Compatibility: within one `dataschema`
 //! version fields are added, never renamed or retyped; receivers ignore what they do not know.
+#![deny(clippy::disallowed_methods)]
 
 mod agent;
 mod envelope;

@@ -4,6 +4,7 @@
 //! (`score.rs`), when they are told, changed and over (`life.rs`), and what a person is told about them
 //! (`narrate.rs`). Everything is bounded, and says so when something did not fit. Text in an
 //! [`Incident`] is already escaped; bytes in a [`Subject`] are not.
+#![deny(clippy::disallowed_methods)]
 
 use std::net::IpAddr;
 

@@ -1,4 +1,5 @@
 //! Facts → what to load. Pure: the same facts always give the same plan.
+#![deny(clippy::disallowed_methods)]
 
 use super::{
     probe::Probe,

@@ -3,6 +3,7 @@
 //! Owns layout and colour, nothing else: the input is the event's payload, whose text is already
 //! escaped (`event/text.rs`), so the same function shows a fresh incident and a stored one. About 100
 //! columns; commands are never broken, so that they can be copied.
+#![deny(clippy::disallowed_methods)]
 
 use std::fmt::Write;
 

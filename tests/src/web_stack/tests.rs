@@ -5,7 +5,7 @@ use super::*;
 /// Root, nginx and php-fpm are not everywhere; what is missing is printed.
 fn stack() -> Option<WebStack> {
     if let Err(missing) = Programs::find() {
-        println!("skipped: {missing:#}");
+        crate::skip::skipped(&format!("{missing:#}"));
         return None;
     }
     Some(WebStack::start().unwrap())

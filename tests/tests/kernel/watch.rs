@@ -84,8 +84,7 @@ pub(crate) use watch;
 
 /// Says that the calling test cannot run here; fails where it could.
 pub fn skip(reason: &str) {
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    println!("SKIPPED {name}: {reason}");
+    tests::skip::skipped(reason);
     assert!(
         std::env::var_os("DETECTOR_REQUIRE_KERNEL_TESTS").is_none(),
         "this machine can run kernel tests, yet: {reason}"

@@ -35,6 +35,11 @@ use crate::{
     },
 };
 
+/// Stable name of events pushed out of the queue.
+pub const LOSS_DROPPED: &str = "http_dropped";
+/// Stable name of events that the receiver refused for good.
+pub const LOSS_DEAD_LETTERED: &str = "http_dead_lettered";
+
 /// Longest wait a receiver may ask for: an outage plan, not a way to silence us for a night.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// How much of a refusal is logged, bytes.

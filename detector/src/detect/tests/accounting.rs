@@ -51,6 +51,45 @@ fn a_final_bill_adds_only_what_the_passes_had_not_seen() {
 }
 
 #[test]
+fn a_bill_told_at_exit_and_again_exactly_is_charged_once() {
+    let mut bench = Bench::new();
+    let of = key(60, 10 * SECOND + MS);
+    bench.burn(2, &[(of, 100 * MS)]);
+    for (thread, start_ns) in [(60, of.start_ns), (61, bench.now_ns)] {
+        for (is_final, cpu_ns) in [(0, 226 * MS), (1, 230 * MS)] {
+            bench.apply(Input::ThreadEnd(detector_common::event::ThreadEnd {
+                is_final,
+                ..thread_end(60, thread, start_ns, cpu_ns)
+            }));
+        }
+    }
+    assert_eq!(used(&bench, of), 2 * 230 * MS);
+    assert!(
+        bench
+            .engine
+            .process(of)
+            .is_some_and(|process| !process.is_alive())
+    );
+}
+
+#[test]
+fn a_leader_that_ends_before_its_threads_does_not_end_the_process() {
+    let mut bench = Bench::new();
+    let of = key(60, 10 * SECOND + MS);
+    bench.burn(1, &[(of, 100 * MS)]);
+    bench.apply(Input::ThreadEnd(detector_common::event::ThreadEnd {
+        is_final: 0,
+        ..thread_end(60, 60, of.start_ns, 100 * MS)
+    }));
+    assert!(
+        bench
+            .engine
+            .process(of)
+            .is_some_and(|process| process.is_alive())
+    );
+}
+
+#[test]
 fn totals_that_fall_charge_nothing() {
     let mut bench = Bench::new();
     let of = key(60, 10 * SECOND + MS);
