@@ -235,28 +235,8 @@ impl Runtime {
         let (engine, outputs) = (&mut self.engine, &mut self.outputs);
         let mut last_ns = None;
         let mut apply = |record: Record| {
-            last_ns = Some(match record {
-                Record::Exec(exec) => {
-                    engine.apply(Input::Exec(&exec), outputs);
-                    exec.at_ns
-                }
-                Record::Fork(fork) => {
-                    engine.apply(Input::Fork(fork), outputs);
-                    fork.header.time_ns
-                }
-                Record::Exit(exit) => {
-                    engine.apply(Input::Exit(exit), outputs);
-                    exit.header.time_ns
-                }
-                Record::ThreadEnd(end) => {
-                    engine.apply(Input::ThreadEnd(end), outputs);
-                    end.header.time_ns
-                }
-                Record::Connection(connection) => {
-                    engine.apply(Input::Connection(connection), outputs);
-                    connection.header.time_ns
-                }
-            });
+            last_ns = Some(record.at_ns());
+            engine.apply(record.input(), outputs);
         };
         let processes = ring::drain(&mut self.loaded.process_ring, &mut apply);
         let network = ring::drain(&mut self.loaded.network_ring, &mut apply);

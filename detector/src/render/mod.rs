@@ -30,6 +30,8 @@ pub struct Style {
 const WIDTH: usize = 100;
 /// Lines of one part; the event has the rest.
 const MAX_LINES: usize = 10;
+/// Characters of a command line: two lines and a half. The event has up to a kilobyte.
+const MAX_COMMAND: usize = 240;
 
 /// The whole incident.
 pub fn incident(data: &IncidentData, style: Style) -> String {
@@ -202,12 +204,10 @@ fn about(process: &ProcessFields) -> Vec<(&'static str, String)> {
     }
     lines.push(("lineage", lineage(process)));
     if let Some(command) = &process.command_line {
-        let cut = if process.args_truncated == Some(true) {
-            " …"
-        } else {
-            ""
-        };
-        lines.push(("command", format!("{command}{cut}")));
+        let shown: String = command.chars().take(MAX_COMMAND).collect();
+        let whole = shown.len() == command.len() && process.args_truncated != Some(true);
+        let cut = if whole { "" } else { " …" };
+        lines.push(("command", format!("{shown}{cut}")));
     }
     if let Some(hash) = &process.hash {
         lines.push(("sha256", hash.sha256.clone()));

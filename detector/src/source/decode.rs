@@ -3,7 +3,7 @@
 use detector_common::event::{self, Header, exec, kind};
 use zerocopy::FromBytes;
 
-use crate::input::{Exec, Executable, ExecutableId, Observed};
+use crate::input::{Exec, Executable, ExecutableId, Input, Observed};
 
 /// Why bytes are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,30 @@ pub enum Record {
     ThreadEnd(event::ThreadEnd),
     /// See [`event::Connection`].
     Connection(event::Connection),
+}
+
+impl Record {
+    /// What the engine is told.
+    pub fn input(&self) -> Input<'_> {
+        match self {
+            Record::Exec(exec) => Input::Exec(exec),
+            Record::Fork(fork) => Input::Fork(*fork),
+            Record::Exit(exit) => Input::Exit(*exit),
+            Record::ThreadEnd(end) => Input::ThreadEnd(*end),
+            Record::Connection(connection) => Input::Connection(*connection),
+        }
+    }
+
+    /// When the kernel wrote it, ns since boot.
+    pub fn at_ns(&self) -> u64 {
+        match self {
+            Record::Exec(exec) => exec.at_ns,
+            Record::Fork(fork) => fork.header.time_ns,
+            Record::Exit(exit) => exit.header.time_ns,
+            Record::ThreadEnd(end) => end.header.time_ns,
+            Record::Connection(connection) => connection.header.time_ns,
+        }
+    }
 }
 
 /// Decodes one record.

@@ -12,7 +12,6 @@ use std::{
 use detector::{
     detect::{Config, Engine, Seed},
     input::{Input, ProcessKey},
-    source::decode::Record,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -34,13 +33,7 @@ fn feed(engine: &mut Engine, watch: &mut Watch) {
     let mut outputs = Vec::new();
     watch.drain();
     for record in watch.records.drain(..) {
-        match record {
-            Record::Exec(exec) => engine.apply(Input::Exec(&exec), &mut outputs),
-            Record::Fork(fork) => engine.apply(Input::Fork(fork), &mut outputs),
-            Record::Exit(exit) => engine.apply(Input::Exit(exit), &mut outputs),
-            Record::ThreadEnd(end) => engine.apply(Input::ThreadEnd(end), &mut outputs),
-            Record::Connection(change) => engine.apply(Input::Connection(change), &mut outputs),
-        }
+        engine.apply(record.input(), &mut outputs);
     }
     watch.pass();
     engine.apply(Input::Scan(&watch.scan), &mut outputs);

@@ -97,14 +97,14 @@ fn tally(watch: &Watch, after: u64, before: u64) -> Tally {
         connection: 0,
     };
     for record in &watch.records {
-        let (count, at) = match record {
-            Record::Exec(record) => (&mut tally.exec, record.at_ns),
-            Record::Fork(record) => (&mut tally.fork, record.header.time_ns),
-            Record::Exit(record) => (&mut tally.exit, record.header.time_ns),
-            Record::ThreadEnd(record) => (&mut tally.thread_end, record.header.time_ns),
-            Record::Connection(record) => (&mut tally.connection, record.header.time_ns),
+        let count = match record {
+            Record::Exec(_) => &mut tally.exec,
+            Record::Fork(_) => &mut tally.fork,
+            Record::Exit(_) => &mut tally.exit,
+            Record::ThreadEnd(_) => &mut tally.thread_end,
+            Record::Connection(_) => &mut tally.connection,
         };
-        *count += u64::from((after..before).contains(&at));
+        *count += u64::from((after..before).contains(&record.at_ns()));
     }
     tally
 }
