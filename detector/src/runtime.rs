@@ -7,13 +7,14 @@
 use std::{
     hash::{BuildHasher as _, RandomState},
     path::PathBuf,
+    pin::{Pin, pin},
     time::Duration,
 };
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until},
+    time::{Instant, MissedTickBehavior, Sleep, interval, interval_at, sleep},
 };
 
 use crate::{
@@ -179,6 +180,14 @@ fn engine_config(config: &Config) -> detect::Config {
     }
 }
 
+/// Waits for a timer; without one, for ever.
+async fn until(timer: &mut Option<Pin<&mut Sleep>>) {
+    match timer {
+        Some(timer) => timer.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Runtime {
     /// The baseline of every task, and the question what those processes are.
     fn first_pass(&mut self) -> Result<(), RunError> {
@@ -211,14 +220,15 @@ impl Runtime {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let end = options.duration.map(|duration| Instant::now() + duration);
-        let far = Instant::now() + Duration::from_secs(100 * 365 * 86_400);
+        // Made once: a timer that is made anew in every round costs a wake-up each.
+        let end = pin!(sleep(options.duration.unwrap_or_default()));
+        let mut end = options.duration.map(|_| end);
         loop {
             tokio::select! {
                 biased;
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                () = sleep_until(end.unwrap_or(far)), if end.is_some() => return Ok(()),
+                () = until(&mut end) => return Ok(()),
                 _ = scan.tick() => { self.drain(); self.pass()?; }
                 _ = drain.tick() => self.drain(),
                 Ok(mut ready) = process_ring.readable() => { self.drain(); ready.clear_ready(); }
