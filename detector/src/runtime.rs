@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, Sleep, interval, interval_at, sleep},
+    time::{Sleep, sleep},
 };
 
 use crate::{
@@ -31,6 +31,7 @@ use crate::{
         decode::Record,
         ring,
         scan::{Clock, Scanner},
+        timer::Timer,
     },
 };
 
@@ -205,16 +206,11 @@ impl Runtime {
         kernel: &crate::config::Kernel,
         answers: &mut mpsc::Receiver<Answer>,
     ) -> Result<(), RunError> {
-        let every = |ms| {
-            let period = Duration::from_millis(ms);
-            let mut timer = interval_at(Instant::now() + period, period);
-            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            timer
-        };
-        let mut drain = every(kernel.drain_interval_ms);
-        let mut scan = every(kernel.scan_interval_ms);
-        let mut heartbeat = interval(HEARTBEAT);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let every = |ms| Timer::every(Duration::from_millis(ms));
+        let drain = every(kernel.drain_interval_ms)?;
+        let scan = every(kernel.scan_interval_ms)?;
+        let heartbeat = Timer::every(HEARTBEAT)?;
+        self.heartbeat();
         let process_ring = ring::watermark(&self.loaded.process_ring)?;
         let network_ring = ring::watermark(&self.loaded.network_ring)?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -229,12 +225,12 @@ impl Runtime {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 () = until(&mut end) => return Ok(()),
-                _ = scan.tick() => { self.drain(); self.pass()?; }
-                _ = drain.tick() => self.drain(),
+                tick = scan.tick() => { tick?; self.drain(); self.pass()?; }
+                tick = drain.tick() => { tick?; self.drain(); }
                 Ok(mut ready) = process_ring.readable() => { self.drain(); ready.clear_ready(); }
                 Ok(mut ready) = network_ring.readable() => { self.drain(); ready.clear_ready(); }
                 Some(answer) = answers.recv() => self.answer(answer),
-                _ = heartbeat.tick() => self.heartbeat(),
+                tick = heartbeat.tick() => { tick?; self.heartbeat(); }
                 _ = hangup.recv() => self.reload(&mut options),
             }
         }

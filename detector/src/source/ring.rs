@@ -52,9 +52,16 @@ fn report(error: DecodeError) {
 ///
 /// # Errors
 /// No descriptor is left, or the ring cannot be polled.
-#[expect(unsafe_code, reason = "tokio cannot see who else holds a descriptor")]
 pub fn watermark(ring: &RingBuf<MapData>) -> io::Result<AsyncFd<OwnedFd>> {
-    let fd = ring.as_fd().try_clone_to_owned()?;
+    readable(ring.as_fd().try_clone_to_owned()?)
+}
+
+/// A descriptor that the event loop waits on.
+///
+/// # Errors
+/// It cannot be polled.
+#[expect(unsafe_code, reason = "tokio cannot see who else holds a descriptor")]
+pub(super) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open and the same until it is dropped, which the `AsyncFd` does.
     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
     fd.map_err(io::Error::from)
