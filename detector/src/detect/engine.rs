@@ -190,12 +190,7 @@ impl Engine {
     /// Judges an image as far as facts allow, and lets it wait for the rest.
     fn judge(&mut self, mut pending: Pending, out: &mut Vec<Output>) {
         let now_ns = self.world.now_ns();
-        let deadline_ns = self
-            .world
-            .config
-            .facts_deadline_ms
-            .saturating_mul(1_000_000);
-        pending.late |= now_ns >= pending.since_ns.saturating_add(deadline_ns);
+        pending.late |= pending.is_late(now_ns, &self.world.config);
         if !self.world.has_wall_clock() {
             self.pending.push(pending);
             return;
@@ -318,13 +313,13 @@ impl Engine {
             self.book.connected(key, connection, &self.world);
             return;
         }
+        let judged = self.world.has_wall_clock();
         let process = self.world.ensure(key);
-        if process.suspicion.is_some() && self.world.has_wall_clock() {
+        if process.suspicion.is_some() && judged {
             self.destination(key, connection, out);
             self.book.flush(&mut self.world, out);
             return;
         }
-        let process = self.world.ensure(key);
         let image = process.image.clone();
         let packaged = image.as_deref().is_some_and(|image| {
             let file = self.world.file(image);
@@ -434,14 +429,10 @@ impl Engine {
             }));
         }
         let now_ns = self.world.now_ns();
-        let deadline_ns = self
-            .world
-            .config
-            .facts_deadline_ms
-            .saturating_mul(1_000_000);
+        let config = &self.world.config;
         let first = elapsed_ns.is_none();
         let due = self.pending.take(|pending| {
-            let late = now_ns >= pending.since_ns.saturating_add(deadline_ns);
+            let late = pending.is_late(now_ns, config);
             first || late && !pending.late || pending.is_over(now_ns)
         });
         for pending in due {

@@ -5,6 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use super::config::Config;
 use crate::{
     incident::FindingType,
     input::{Exec, ProcessKey},
@@ -31,6 +32,12 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// Facts have been waited for long enough.
+    pub fn is_late(&self, now_ns: u64, config: &Config) -> bool {
+        let deadline_ns = config.facts_deadline_ms.saturating_mul(1_000_000);
+        now_ns >= self.since_ns.saturating_add(deadline_ns)
+    }
+
     /// Nobody will answer any more.
     pub fn is_over(&self, now_ns: u64) -> bool {
         now_ns >= self.since_ns.saturating_add(KEEP_NS)

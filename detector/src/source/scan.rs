@@ -18,6 +18,7 @@ use zerocopy::FromBytes as _;
 use crate::{
     input::{Accepts, Host, Loss, Scan},
     kernel::Loaded,
+    loss::Losses,
 };
 
 /// The kernel hands out at most 32 KiB a read.
@@ -41,9 +42,8 @@ pub enum ScanError {
 #[derive(Debug)]
 pub struct Scanner {
     buffer: Vec<u8>,
-    counters: Vec<u64>,
+    losses: Losses,
     accepts: HashMap<ListenKey, u64>,
-    missed_runs: u64,
     user_hz: u64,
 }
 
@@ -51,9 +51,8 @@ impl Default for Scanner {
     fn default() -> Self {
         Scanner {
             buffer: Vec::new(),
-            counters: vec![0; Counter::ALL.len()],
+            losses: Losses::default(),
             accepts: HashMap::new(),
-            missed_runs: 0,
             user_hz: rustix::param::clock_ticks_per_second(),
         }
     }
@@ -138,23 +137,19 @@ impl Scanner {
 
     fn read_losses(&mut self, loaded: &Loaded, losses: &mut Vec<Loss>) {
         losses.clear();
-        let mut note = |class: &'static str, last: &mut u64, now: u64| {
-            if now > *last {
-                let count = now - *last;
-                losses.push(Loss { class, count });
-                *last = now;
-            }
-        };
-        for (counter, last) in Counter::ALL.iter().zip(&mut self.counters) {
-            // An unreadable counter is itself a loss that nothing else would tell.
+        let mut counters = Vec::with_capacity(Counter::ALL.len() + 1);
+        for counter in Counter::ALL {
             match loaded.counter(*counter) {
-                Ok(now) => note(counter.name(), last, now),
-                Err(_) => note("counter_unreadable", &mut 0, 1),
+                Ok(now) => counters.push((counter.name(), now)),
+                // Itself a loss that nothing else would tell.
+                Err(_) => losses.push(Loss {
+                    class: "counter_unreadable",
+                    count: 1,
+                }),
             }
         }
-        if let Some(now) = loaded.missed_runs() {
-            note("probe_missed", &mut self.missed_runs, now);
-        }
+        counters.extend(loaded.missed_runs().map(|now| ("probe_missed", now)));
+        losses.extend(self.losses.since_last(&counters));
     }
 }
 

@@ -7,10 +7,7 @@
 //! False positives: installers that unpack into `/tmp` (info when a person or root runs them).
 
 use super::{Image, Verdict};
-use crate::{
-    detect::path::PathClass,
-    incident::{FindingType, Severity},
-};
+use crate::{detect::path::PathClass, incident::FindingType};
 
 /// Judges an image.
 pub fn judge(image: &Image<'_>) -> Option<Verdict> {
@@ -27,11 +24,7 @@ pub fn judge(image: &Image<'_>) -> Option<Verdict> {
         || image.by_service_account();
     Some(Verdict {
         kind: FindingType::FromWritableDir,
-        severity: if loud && !image.package_manager {
-            Severity::Warning
-        } else {
-            Severity::Info
-        },
+        severity: image.severity(loud),
         evidence: image.evidence(),
         suspicion: None,
     })

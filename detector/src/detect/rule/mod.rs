@@ -97,6 +97,15 @@ impl<'a> Image<'a> {
             .is_some_and(|file| matches!(file.owner, Owner::Package(_)))
     }
 
+    /// How loud a verdict is: what a package manager does is never loud.
+    pub fn severity(&self, loud: bool) -> Severity {
+        if loud && !self.package_manager {
+            Severity::Warning
+        } else {
+            Severity::Info
+        }
+    }
+
     /// Whether an account of a service runs it: not root, and below the first human uid.
     pub fn by_service_account(&self) -> bool {
         (1..1_000).contains(&self.exec.uid)

@@ -15,7 +15,7 @@
 use super::{Image, Verdict};
 use crate::{
     detect::{lineage, path::PathClass, process::Suspicion},
-    incident::{FindingType, Severity},
+    incident::FindingType,
     input::Owner,
 };
 
@@ -30,11 +30,7 @@ pub fn judge(image: &Image<'_>) -> Option<Verdict> {
     let loud = web
         || image.class.is_odd() && !is_build(image)
         || image.is_fresh() && image.by_service_account();
-    let severity = if loud && !image.package_manager {
-        Severity::Warning
-    } else {
-        Severity::Info
-    };
+    let severity = image.severity(loud);
     Some(Verdict {
         kind: FindingType::NewBinary,
         severity,

@@ -8,7 +8,7 @@
 //! by the web application itself.
 
 use super::{Image, Verdict};
-use crate::incident::{FindingType, Severity};
+use crate::incident::FindingType;
 
 /// Judges an image.
 pub fn judge(image: &Image<'_>) -> Option<Verdict> {
@@ -18,11 +18,7 @@ pub fn judge(image: &Image<'_>) -> Option<Verdict> {
     let loud = image.web_service.is_some() && image.class.is_writable_dir();
     Some(Verdict {
         kind: FindingType::NewScript,
-        severity: if loud && !image.package_manager {
-            Severity::Warning
-        } else {
-            Severity::Info
-        },
+        severity: image.severity(loud),
         evidence: image.evidence(),
         suspicion: None,
     })
