@@ -20,10 +20,9 @@ fn snapshot_tells_what_the_exec_would_have_told() {
         let text = fs::read_to_string(format!("/proc/self/{name}")).ok()?;
         text.trim().parse().ok().filter(|id| *id != u32::MAX)
     };
-    let session = rustix::process::getsid(None)
-        .unwrap()
-        .as_raw_nonzero()
-        .get();
+    let stat_of_us = fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, after_name) = stat_of_us.rsplit_once(')').unwrap();
+    let session: u32 = after_name.split(' ').nth(4).unwrap().parse().unwrap();
     assert_eq!(
         exec,
         Exec {
@@ -55,7 +54,8 @@ fn snapshot_tells_what_the_exec_would_have_told() {
             gid: rustix::process::getgid().as_raw(),
             loginuid: of_us("loginuid"),
             audit_session: of_us("sessionid"),
-            session: Some(session as u32),
+            // 0: the session began before this pid namespace, as init's own may.
+            session: Some(session).filter(|session| *session != 0),
             namespace_pid: Some(sleep.0.id()),
             cgroup_id: Some(7),
             policy: 3,

@@ -27,7 +27,8 @@ fn as_shown(exec: &Exec) -> Value {
         "uid": exec.uid,
         "gid": exec.gid,
         "namespace_pid": exec.namespace_pid,
-        "session": exec.session,
+        // /proc says 0 for a session that began before this pid namespace, as init's own may.
+        "session": exec.session.unwrap_or(0),
         "nice": exec.nice,
         "start_ticks": exec.process.start_ns / (1_000_000_000 / user_hz),
         "policy": exec.policy,
