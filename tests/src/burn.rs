@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 const PERIOD: Duration = Duration::from_millis(20);
 /// CPU time owed beyond this is forgiven: after a starved second the load returns to its duty instead of catching up flat out.
 const MAX_DEBT: Duration = Duration::from_millis(500);
+/// How often a ramp becomes steeper.
+const RAMP_STEP: Duration = Duration::from_millis(250);
 /// Ticks watched before the dodging begins.
 const TICKS_WATCHED: usize = 8;
 
@@ -22,10 +24,18 @@ pub struct Load {
     pub duty_percent: u8,
     /// Sleep across every scheduler tick, so that accounting by tick (`utime`, `stime`) sees almost nothing.
     pub dodge_ticks: bool,
+    /// Time in which the duty grows from nothing to its full height; zero: at once.
+    pub ramp: Duration,
 }
 
 /// Burns like `load` says on the calling thread until `until`.
 pub fn run(load: Load, until: Instant) {
+    let begun = Instant::now();
+    while load.ramp > begun.elapsed() && Instant::now() < until {
+        let height = begun.elapsed().as_secs_f64() / load.ramp.as_secs_f64();
+        let duty = (f64::from(load.duty_percent) * height) as u8;
+        with_duty(duty.max(1), until.min(Instant::now() + RAMP_STEP));
+    }
     match load {
         Load {
             duty_percent: 0, ..
@@ -33,6 +43,7 @@ pub fn run(load: Load, until: Instant) {
         Load {
             dodge_ticks: true,
             duty_percent,
+            ..
         } => {
             between_ticks(duty_percent, until);
         }
@@ -224,6 +235,7 @@ mod tests {
             let load = Load {
                 duty_percent,
                 dodge_ticks: false,
+                ramp: Duration::ZERO,
             };
             let work = move || run(load, Instant::now() + Duration::from_secs(1));
             let Some(shares) = shares(work) else { return };
@@ -240,6 +252,21 @@ mod tests {
                 "less than asked: {shares:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_ramp_to_full_height_burns_half_of_the_time() {
+        let load = Load {
+            duty_percent: 100,
+            dodge_ticks: false,
+            ramp: Duration::from_secs(3),
+        };
+        let work = move || run(load, Instant::now() + Duration::from_secs(3));
+        let Some(shares) = shares(work) else { return };
+        println!("{shares:.4?}");
+        assert!(shares.running <= 0.6, "steeper than asked: {shares:?}");
+        let had_or_waited = shares.running + shares.waiting;
+        assert!(had_or_waited >= 0.35, "flatter than asked: {shares:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the scenarios, the demo and the stand-in share.
 //!
 //! Owns the moving parts of a rehearsed incident: a CPU load that is honest about what it burns
-//! ([`burn`]), a conversation that sounds like mining and is not ([`conversation`], [`pool`]), a real
+//! ([`burn`]), ways to hide ([`disguise`]), a conversation that sounds like mining and is not ([`conversation`], [`pool`]), a real
 //! web server with one vulnerable page ([`web_stack`]), the daemon under observation ([`daemon`]) and the
 //! whole founding night ([`scenario`]), told to a newcomer by [`story`].
 //!
@@ -14,6 +14,7 @@
 pub mod burn;
 pub mod conversation;
 pub mod daemon;
+pub mod disguise;
 pub mod http;
 pub mod pool;
 pub mod process;

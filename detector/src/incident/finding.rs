@@ -30,7 +30,8 @@ impl Severity {
     }
 }
 
-/// What kind of statement a finding makes. Two classes that agree are two independent signals.
+/// What kind of statement a finding makes. Two classes that count and agree are two independent signals;
+/// two findings of one class often rest on one fact (a dropped file is unowned *and* in an odd place).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// The machine is harmed.
@@ -39,8 +40,22 @@ pub enum Class {
     Execution,
     /// It talks to somebody.
     CommandAndControl,
+    /// True of the innocent as well: explains or adds weight, and never counts towards a page.
+    Support,
     /// About the detector itself.
     Agent,
+}
+
+impl Class {
+    /// Name for people; `None`: it does not count towards a page.
+    pub fn counts(self) -> Option<&'static str> {
+        match self {
+            Class::Impact => Some("the host is harmed"),
+            Class::Execution => Some("what runs should not be there"),
+            Class::CommandAndControl => Some("it talks to the outside"),
+            Class::Support | Class::Agent => None,
+        }
+    }
 }
 
 macro_rules! finding_types {

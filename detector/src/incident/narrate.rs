@@ -2,6 +2,7 @@
 
 use super::{
     Contact, ContactState, Evidence, Finding, FindingType, Incident, Moment, Severity, Subject,
+    score,
 };
 use crate::{
     detect::{path, process::Process, world::World},
@@ -212,7 +213,20 @@ pub(super) fn reason(incident: &Incident) -> String {
             sentences.push(sentence);
         }
     }
+    if incident.severity >= Severity::Critical {
+        sentences.push(why_critical(incident));
+    }
     sentences.join(" ")
+}
+
+/// What makes it worth getting up.
+fn why_critical(incident: &Incident) -> String {
+    if let Some(why) = score::conclusive(&incident.findings) {
+        return format!("Critical, because {why}.");
+    }
+    let agreeing = score::agreeing(&incident.findings);
+    let kinds: Vec<&str> = agreeing.iter().filter_map(|class| class.counts()).collect();
+    format!("Critical, because these agree: {}.", kinds.join("; "))
 }
 
 fn sentence(finding: &Finding) -> String {

@@ -4,9 +4,10 @@
 //! by itself. Distinct types combine as independent chances, `1 − Π(1 − w)`; info counts for a third. That
 //! is the confidence; a loss in the window lowers it to four fifths.
 //!
-//! `critical` needs two classes that agree (impact, execution, command and control), each with a finding of
-//! at least `warning`, or one conclusive finding: a program without a file below a web service. So an
-//! administrator's compile job (unowned but info, saturating) and a busy packaged program stay `warning`.
+//! `critical` needs two classes that count and agree ([`Class::counts`]), each with a finding of at least
+//! `warning`, or one finding that is conclusive ([`conclusive`]). So an administrator's compile job
+//! (unowned but info, saturating) and a busy packaged program stay `warning`, and so do traffic, a noisy
+//! neighbour and a service that crashes in a loop, which are support.
 
 use std::collections::BTreeMap;
 
@@ -27,30 +28,20 @@ const LOSS_FACTOR: f64 = 0.8;
 
 /// Judges findings that belong together.
 pub(super) fn assess(findings: &[Finding], lost: bool) -> Assessment {
-    let mut loudest: BTreeMap<FindingType, Severity> = BTreeMap::new();
-    for finding in findings {
-        let severity = loudest.entry(finding.kind).or_insert(finding.severity);
-        *severity = (*severity).max(finding.severity);
-    }
-    let strong = |severity: Severity| severity >= Severity::Warning;
-    let mut classes: Vec<Class> = loudest
-        .iter()
-        .filter(|(kind, severity)| strong(**severity) && kind.class() != Class::Agent)
-        .map(|(kind, _)| kind.class())
-        .collect();
-    classes.sort();
-    classes.dedup();
-    let severity = if classes.len() >= 2 || findings.iter().any(is_conclusive) {
+    let severity = if conclusive(findings).is_some() || agreeing(findings).len() >= 2 {
         Severity::Critical
-    } else if classes.is_empty() {
-        Severity::Info
     } else {
-        Severity::Warning
+        let loudest = findings.iter().map(|finding| finding.severity).max();
+        loudest.unwrap_or(Severity::Info).min(Severity::Warning)
     };
-    let innocent: f64 = loudest
-        .iter()
+    let innocent: f64 = loudest_of_each_type(findings)
+        .into_iter()
         .map(|(kind, severity)| {
-            let factor = if strong(*severity) { 1.0 } else { INFO_FACTOR };
+            let factor = if severity >= Severity::Warning {
+                1.0
+            } else {
+                INFO_FACTOR
+            };
             1.0 - kind.weight() * factor
         })
         .product();
@@ -67,9 +58,37 @@ pub(super) fn assess(findings: &[Finding], lost: bool) -> Assessment {
     }
 }
 
-fn is_conclusive(finding: &Finding) -> bool {
-    let below_web = matches!(&finding.evidence, Evidence::File(file) if file.web_service.is_some());
-    finding.kind == FindingType::Fileless && finding.severity >= Severity::Warning && below_web
+/// The classes that agree: each counts and has a finding of at least `warning`.
+pub(super) fn agreeing(findings: &[Finding]) -> Vec<Class> {
+    let mut classes: Vec<Class> = findings
+        .iter()
+        .filter(|finding| finding.severity >= Severity::Warning)
+        .map(|finding| finding.kind.class())
+        .filter(|class| class.counts().is_some())
+        .collect();
+    classes.sort();
+    classes.dedup();
+    classes
+}
+
+/// What is enough alone, in words.
+pub(super) fn conclusive(findings: &[Finding]) -> Option<&'static str> {
+    let below_web = |finding: &&Finding| matches!(&finding.evidence, Evidence::File(file) if file.web_service.is_some());
+    findings
+        .iter()
+        .filter(|finding| finding.severity >= Severity::Warning)
+        .filter(below_web)
+        .any(|finding| finding.kind == FindingType::Fileless)
+        .then_some("no web service has a reason to run a program that was never a file")
+}
+
+fn loudest_of_each_type(findings: &[Finding]) -> BTreeMap<FindingType, Severity> {
+    let mut loudest: BTreeMap<FindingType, Severity> = BTreeMap::new();
+    for finding in findings {
+        let severity = loudest.entry(finding.kind).or_insert(finding.severity);
+        *severity = (*severity).max(finding.severity);
+    }
+    loudest
 }
 
 /// Two digits are all the precision there is.
@@ -84,4 +103,137 @@ fn round(chance: f64) -> f64 {
 )]
 fn points(score: f64) -> u8 {
     score.clamp(0.0, 100.0).round() as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{detect::path::PathClass, incident::FileEvidence, input::ProcessKey};
+
+    fn finding(kind: FindingType, severity: Severity, below_web: bool) -> Finding {
+        let web = ProcessKey {
+            tgid: 800,
+            start_ns: 1,
+        };
+        Finding {
+            kind,
+            severity,
+            process: None,
+            subject: None,
+            first_seen_unix_ns: 0,
+            last_seen_unix_ns: 0,
+            evidence: Evidence::File(FileEvidence {
+                path: None,
+                path_class: PathClass::Unknown,
+                age_at_exec_s: None,
+                fresh: false,
+                web_service: below_web.then_some(web),
+                package_manager: false,
+                from_snapshot: false,
+            }),
+        }
+    }
+
+    fn assessment(severity: Severity, confidence: f64, risk_score: u8) -> Assessment {
+        Assessment {
+            severity,
+            confidence,
+            risk_score,
+        }
+    }
+
+    /// `(findings, lost, expected)`. Confidence and score by hand from the weights in `finding.rs`.
+    #[test]
+    fn severity_confidence_and_risk_follow_from_the_weights() {
+        use FindingType::{
+            CpuSaturation as Cpu, EventLoss, Fileless, FromWritableDir as Writable,
+            NewBinary as Binary, NewDestination as Peer, WebServerSpawnedShell as Shell,
+        };
+        use Severity::{Critical, Info, Warning};
+        type Row<'a> = (&'a [(FindingType, Severity, bool)], bool, Assessment);
+        let table: &[Row] = &[
+            (&[], false, assessment(Info, 0.0, 0)),
+            // 0.45; 40 + 29 × 0.45
+            (
+                &[(Cpu, Warning, false)],
+                false,
+                assessment(Warning, 0.45, 53),
+            ),
+            // info is a third of its weight: 0.55 × 0.3
+            (&[(Binary, Info, false)], false, assessment(Info, 0.17, 6)),
+            // an administrator's build: 1 − (1 − 0.45)(1 − 0.55 × 0.3)
+            (
+                &[(Cpu, Warning, false), (Binary, Info, false)],
+                false,
+                assessment(Warning, 0.54, 56),
+            ),
+            // two findings of one class rest on one fact: 1 − (1 − 0.55)(1 − 0.45)
+            (
+                &[(Binary, Warning, true), (Writable, Warning, true)],
+                false,
+                assessment(Warning, 0.75, 62),
+            ),
+            // two classes agree: 1 − (1 − 0.55)(1 − 0.45)
+            (
+                &[(Binary, Warning, false), (Cpu, Warning, false)],
+                false,
+                assessment(Critical, 0.75, 93),
+            ),
+            // the same with a loss in the window
+            (
+                &[(Binary, Warning, false), (Cpu, Warning, false)],
+                true,
+                assessment(Critical, 0.6, 93),
+            ),
+            (
+                &[(Binary, Warning, false), (Peer, Warning, false)],
+                false,
+                assessment(Critical, 0.78, 93),
+            ),
+            // a type counts once, at its loudest
+            (
+                &[
+                    (Shell, Info, false),
+                    (Shell, Warning, false),
+                    (Shell, Info, false),
+                ],
+                false,
+                assessment(Warning, 0.5, 55),
+            ),
+            // conclusive only below a web service, and not where the rule itself excuses it
+            (
+                &[(Fileless, Warning, true)],
+                false,
+                assessment(Critical, 0.8, 94),
+            ),
+            (
+                &[(Fileless, Warning, false)],
+                false,
+                assessment(Warning, 0.8, 63),
+            ),
+            (&[(Fileless, Info, true)], false, assessment(Info, 0.24, 9)),
+            // what the detector lost is no harm
+            (
+                &[(EventLoss, Warning, false), (Cpu, Warning, false)],
+                false,
+                assessment(Warning, 0.45, 53),
+            ),
+        ];
+        for (findings, lost, expected) in table {
+            let judged: Vec<Finding> = findings
+                .iter()
+                .map(|(kind, severity, below_web)| finding(*kind, *severity, *below_web))
+                .collect();
+            assert_eq!(assess(&judged, *lost), *expected, "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn every_weight_is_a_chance_and_only_what_never_counts_may_weigh_nothing() {
+        for kind in FindingType::ALL {
+            let weight = kind.weight();
+            assert!((0.0..1.0).contains(&weight), "{kind:?}");
+            assert!(weight > 0.0 || kind.class().counts().is_none(), "{kind:?}");
+        }
+    }
 }

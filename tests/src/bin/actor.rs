@@ -7,10 +7,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::{
-        fd::AsRawFd as _,
-        unix::{fs::MetadataExt as _, process::CommandExt as _},
-    },
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     thread,
@@ -20,6 +17,7 @@ use std::{
 use clap::Parser;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+use tests::disguise;
 
 #[derive(Parser, Debug)]
 enum Act {
@@ -146,22 +144,11 @@ fn act(act: Act) -> io::Result<()> {
             say(&whoami()?)?;
             io::stdin().read_to_end(&mut Vec::new()).map(drop)
         }
-        Act::Memfd => {
-            let memfd = rustix::fs::memfd_create("kworker/0:1", rustix::fs::MemfdFlags::empty())?;
-            let mut file = File::from(memfd);
-            file.write_all(&fs::read(&this)?)?;
-            // Through a read-only descriptor: one that is open for writing is busy.
-            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-            let reopened = File::open(&path)?;
-            drop(file);
-            become_show(Path::new(&format!("/proc/self/fd/{}", keep(reopened)?)))
-        }
+        Act::Memfd => become_show(&disguise::in_memory(&this, "kworker/0:1")?),
         Act::Deleted { folder } => {
             let copy = folder.join("gone");
             fs::copy(&this, &copy)?;
-            let file = File::open(&copy)?;
-            fs::remove_file(&copy)?;
-            become_show(Path::new(&format!("/proc/self/fd/{}", keep(file)?)))
+            become_show(&disguise::deleted(&copy)?)
         }
         Act::Execveat => Err(tests::raw::execveat(
             &File::open(&this)?,
@@ -211,6 +198,7 @@ fn burn(ms: u64, dodge_ticks: bool) {
     let load = burn::Load {
         duty_percent: 100,
         dodge_ticks,
+        ramp: Duration::ZERO,
     };
     while burn::thread_cpu_time() < until {
         let left = until.saturating_sub(burn::thread_cpu_time());
@@ -251,13 +239,6 @@ fn connect(address: SocketAddr, uring: bool, send: usize) -> io::Result<()> {
     drop(stream);
     say(&json!({ "received": received.len() }))?;
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
-}
-
-/// A descriptor that survives exec.
-fn keep(file: File) -> io::Result<i32> {
-    let kept = rustix::io::dup(&file)?;
-    rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::empty())?;
-    Ok(std::os::fd::IntoRawFd::into_raw_fd(kept))
 }
 
 fn become_show(program: &Path) -> io::Result<()> {
