@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 const OBJECT: &str = "DETECTOR_BPF_OBJECT";
 
 fn main() {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+    // As it runs, not as it was compiled: a copied target folder brings this program along.
+    let package = env::var_os("CARGO_MANIFEST_DIR").expect("cargo tells build scripts");
+    let workspace = Path::new(&package)
         .parent()
         .expect("the package lies in the workspace's root folder");
     let object = env::var_os(OBJECT).map_or_else(

@@ -110,10 +110,12 @@ impl Drop for Steps {
     }
 }
 
-/// The workspace's root folder.
+/// The workspace's root folder. Cargo says where it is now: a checkout that was moved or copied with its target
+/// folder is not compiled again, and the path of the compilation would be another's.
 pub fn workspace() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask
+    let xtask = env::var_os("CARGO_MANIFEST_DIR");
+    let xtask = xtask.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&xtask)
         .parent()
         .expect("xtask lies in the workspace's root folder")
         .to_owned()
