@@ -144,6 +144,39 @@ pub struct Accepts {
     pub count: u64,
 }
 
+/// Sockets older than the daemon. Bounded by whoever reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    /// Those that listen.
+    pub listeners: Vec<Listener>,
+    /// Established TCP connections to other ports than those: outbound, as far as can be told.
+    pub flows: Vec<Flow>,
+}
+
+/// One established connection that was not seen to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// The oldest process that holds it; process 1 only where nobody else does.
+    pub process: ProcessKey,
+    /// Network namespace's inode number.
+    pub network_namespace: u32,
+    /// Remote port.
+    pub remote_port: u16,
+    /// Local port.
+    pub local_port: u16,
+    /// Remote address, IPv4 mapped into IPv6.
+    pub remote: [u8; 16],
+}
+
+/// A socket that listened before the daemon started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub key: ListenKey,
+    /// The oldest process that holds it; process 1 only where nobody else does.
+    pub process: ProcessKey,
+}
+
 /// Host-wide counters; only grow. `None`: this kernel does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Host {
@@ -233,6 +266,8 @@ pub enum Input<'a> {
     Connection(event::Connection),
     /// The pass of one second.
     Scan(&'a Scan),
+    /// Sockets older than the daemon, and when they were told (ns since boot).
+    Sockets(u64, &'a Sockets),
     /// Enrichment of a process, and when it arrived (ns since boot).
     Process(u64, &'a ProcessFacts),
     /// Enrichment of an executable, and when it arrived (ns since boot).

@@ -263,6 +263,7 @@ impl Runtime {
             ("thread_end_unclaimed", engine.thread_ends_unclaimed),
             ("verdict_dropped", engine.verdicts_dropped),
             ("incident_refused", engine.incidents_refused),
+            ("listener_refused", engine.listeners_refused),
         ]);
         own.extend(self.losses.since_last(&self.report.losses()));
         let clock = Clock::now();
@@ -288,6 +289,9 @@ impl Runtime {
                     .apply(Input::Executable(now_ns, &facts), outputs);
             }
             Answer::Snapshot(exec) => self.engine.apply(Input::Exec(&exec), outputs),
+            Answer::Sockets(sockets) => {
+                self.engine.apply(Input::Sockets(now_ns, &sockets), outputs);
+            }
             // Scripts are judged by place and lineage so far.
             Answer::Script { .. } => {}
             Answer::SnapshotEnd { told, missed } => {

@@ -16,6 +16,8 @@ pub mod change {
     pub const CLOSED: u32 = 4;
     /// The process began to listen on the local port.
     pub const LISTEN: u32 = 5;
+    /// A socket listens no longer. `process` is who closed it last, not who listened.
+    pub const UNLISTEN: u32 = 6;
 }
 
 /// One change of one socket. IPv4 addresses are IPv4-mapped.

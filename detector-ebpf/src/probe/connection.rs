@@ -2,7 +2,7 @@
 //!
 //! `connect` runs in the caller's context, so the process is right at the attempt; the answer and
 //! the end come from interrupts and are looked up by socket. Inbound connections are only counted
-//! per listening port.
+//! per listening port; who listens there is told when it begins and when it ends.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use detector_common::{
@@ -45,11 +45,9 @@ fn try_connection(ctx: &BtfTracePointContext) {
     match new {
         SYN_SENT => attempt(sock),
         ESTABLISHED => established(sock, old),
+        CLOSE if old == LISTEN => by_current(sock, change::UNLISTEN),
         CLOSE => closed(sock),
-        LISTEN => {
-            let (process, cgroup_id) = Task::current_process();
-            send(sock, &OpenSocket::by(process, cgroup_id), change::LISTEN, 0);
-        }
+        LISTEN => by_current(sock, change::LISTEN),
         _ => {}
     }
 }
@@ -70,6 +68,12 @@ impl OpenSocket {
 fn now_ns() -> u64 {
     // SAFETY: always callable.
     unsafe { aya_ebpf::helpers::bpf_ktime_get_boot_ns() }
+}
+
+#[inline(always)]
+fn by_current(sock: Sock, change: u32) {
+    let (process, cgroup_id) = Task::current_process();
+    send(sock, &OpenSocket::by(process, cgroup_id), change, 0);
 }
 
 #[inline(always)]

@@ -9,6 +9,7 @@ use detector_common::event::{
 use super::{
     config::Config,
     host::HostWindow,
+    listener::Served,
     pending::{Pending, Queue},
     process::{ParentFrom, Process, Suspicion},
     rule::{
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     incident::{Book, Evidence, Finding, FindingType, Impact, Severity},
-    input::{Exec, ExecutableFacts, Input, Observed, ProcessFacts, ProcessKey, Scan},
+    input::{Exec, ExecutableFacts, Input, Observed, ProcessFacts, ProcessKey, Scan, Sockets},
     output::Output,
 };
 
@@ -43,6 +44,8 @@ pub struct Counters {
     pub verdicts_dropped: u64,
     /// Findings for which no incident could be opened: too many were open.
     pub incidents_refused: u64,
+    /// Listeners whose inbound connections are not told from others': too many listened.
+    pub listeners_refused: u64,
 }
 
 /// First connections remembered of a process whose image is not judged yet.
@@ -81,6 +84,7 @@ impl Engine {
             Input::ThreadEnd(end) => self.thread_end(&end),
             Input::Connection(connection) => self.connection(&connection, out),
             Input::Scan(scan) => self.scan(scan, out),
+            Input::Sockets(at_ns, sockets) => self.sockets(at_ns, sockets),
             Input::Process(at_ns, facts) => self.process_facts(at_ns, facts, out),
             Input::Executable(at_ns, facts) => self.executable_facts(at_ns, facts, out),
         }
@@ -101,6 +105,7 @@ impl Engine {
             thread_ends_unclaimed: self.world.unclaimed_dropped,
             verdicts_dropped: self.pending.dropped,
             incidents_refused: self.book.refused,
+            listeners_refused: self.world.listeners.refused,
         }
     }
 
@@ -117,6 +122,11 @@ impl Engine {
     /// How many processes are known.
     pub fn process_count(&self) -> usize {
         self.world.table.len()
+    }
+
+    /// What a process accepted on the ports it listens on. `None`: on none, as far as known.
+    pub fn served(&self, key: ProcessKey) -> Option<Served> {
+        self.world.listeners.of_process(key)
     }
 
     /// How many incidents are open.
@@ -306,8 +316,16 @@ impl Engine {
     fn connection(&mut self, connection: &Connection, out: &mut Vec<Output>) {
         self.world.advance(connection.header.time_ns);
         let key = connection.process.into();
-        if connection.change == change::LISTEN {
-            return;
+        match connection.change {
+            change::LISTEN => {
+                self.world.ensure(key);
+                let World {
+                    listeners, table, ..
+                } = &mut self.world;
+                return listeners.began(connection, table);
+            }
+            change::UNLISTEN => return self.world.listeners.ceased(connection),
+            _ => {}
         }
         if !new_destination::is_outbound(&self.world.config.network, connection) {
             self.book.connected(key, connection, &self.world);
@@ -331,6 +349,14 @@ impl Engine {
             process.connections.push(*connection);
         }
         self.book.connected(key, connection, &self.world);
+    }
+
+    fn sockets(&mut self, at_ns: u64, sockets: &Sockets) {
+        self.world.advance(at_ns);
+        let World {
+            listeners, table, ..
+        } = &mut self.world;
+        listeners.snapshot(&sockets.listeners, table);
     }
 
     fn exit(&mut self, exit: &Exit) {
@@ -403,15 +429,19 @@ impl Engine {
         for task in &scan.tasks {
             self.task(task, busy_ns, out);
         }
+        let pass = Pass {
+            elapsed_ns: elapsed_ns.unwrap_or(0),
+            cpus: scan.cpus.max(1),
+        };
+        let World {
+            listeners, table, ..
+        } = &mut self.world;
+        listeners.pass(&scan.accepts, pass, table);
         match elapsed_ns {
             None => self.baseline(scan),
             Some(0) => {}
-            Some(elapsed_ns) => {
+            Some(_) => {
                 self.world.passes.last_ns = Some(scan.at_ns);
-                let pass = Pass {
-                    elapsed_ns,
-                    cpus: scan.cpus.max(1),
-                };
                 self.host.pass(scan.host, pass);
                 self.judge_pass(scan.at_ns, pass, out);
             }
@@ -506,6 +536,10 @@ impl Engine {
                         until_unix_ns: self.world.unix_ns(at_ns),
                         steal_share: self.host.steal_share(),
                         psi: self.host.pressure_share(),
+                        accepts_per_second: self
+                            .world
+                            .served(process)
+                            .map(|served| served.per_second),
                     };
                     for victim in &victims {
                         self.world.enrich(victim.group, false, out);

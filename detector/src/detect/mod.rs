@@ -14,6 +14,7 @@ pub mod executable;
 pub mod hash;
 pub mod host;
 pub mod lineage;
+pub mod listener;
 pub mod network;
 pub mod path;
 mod pending;

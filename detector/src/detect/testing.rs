@@ -6,8 +6,8 @@ use super::{Config, Engine, Seed};
 use crate::{
     incident::{Finding, Incident},
     input::{
-        Exec, Executable, ExecutableFacts, ExecutableId, Host, Input, Loss, Observed, Owner,
-        ProcessFacts, ProcessKey, Scan, Sha256,
+        Accepts, Exec, Executable, ExecutableFacts, ExecutableId, Host, Input, Loss, Observed,
+        Owner, ProcessFacts, ProcessKey, Scan, Sha256,
     },
     output::{Change, Enrich, Output},
 };
@@ -30,7 +30,7 @@ pub fn process(key: ProcessKey) -> event::Process {
     }
 }
 
-fn header(kind: u32, time_ns: u64) -> event::Header {
+pub fn header(kind: u32, time_ns: u64) -> event::Header {
     event::Header {
         kind,
         reserved: 0,
@@ -168,6 +168,7 @@ pub struct Bench {
     pub cpus: u32,
     pub load: Vec<event::Task>,
     pub losses: Vec<Loss>,
+    pub accepts: Vec<Accepts>,
 }
 
 impl Bench {
@@ -184,6 +185,7 @@ impl Bench {
             cpus: 2,
             load: Vec::new(),
             losses: Vec::new(),
+            accepts: Vec::new(),
         };
         bench.second();
         bench
@@ -298,7 +300,7 @@ impl Bench {
             unix_ns: BOOT_UNIX_S * 1_000_000_000 + i64::try_from(self.now_ns).expect("small"),
             cpus: self.cpus,
             tasks: self.load.clone(),
-            accepts: Vec::new(),
+            accepts: std::mem::take(&mut self.accepts),
             host: Host::default(),
             losses: std::mem::take(&mut self.losses),
         };

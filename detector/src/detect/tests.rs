@@ -5,4 +5,5 @@ mod bounds;
 mod enrichment;
 mod founding;
 mod lineage;
+mod listener;
 mod rules;

@@ -9,6 +9,8 @@ use super::{
     cpu::Passes,
     executable::Executables,
     hash::Map,
+    lineage,
+    listener::{Listeners, Served},
     path::{self, PathClass},
     process::{ParentFrom, Process, Table},
 };
@@ -32,6 +34,8 @@ pub struct World {
     pub table: Table,
     /// Executables.
     pub executables: Executables,
+    /// Who listens, and how many came.
+    pub listeners: Listeners,
     /// When the engine looked.
     pub passes: Passes,
     /// Final bills nobody claimed in time, or at all.
@@ -51,6 +55,7 @@ impl World {
                 config.max_executables,
                 config.facts_deadline_ms.saturating_mul(1_000_000),
             ),
+            listeners: Listeners::new(config.window_s as usize),
             config,
             passes: Passes::default(),
             unclaimed_dropped: 0,
@@ -187,6 +192,22 @@ impl World {
                 .unwrap_or_default(),
             script: image.is_some_and(|image| image.interpreter.is_some()),
         }));
+    }
+
+    /// Inbound connections that a process's load may come from: those of its lineage group; for a web
+    /// service that is handed its requests by another (php-fpm behind nginx), those of all web services.
+    pub fn served(&self, key: ProcessKey) -> Option<Served> {
+        let group = self.table.get(key)?.group;
+        let is_web = |key: ProcessKey| {
+            let image = self
+                .table
+                .get(key)
+                .and_then(|process| process.image.as_deref());
+            image.is_some_and(lineage::is_web_service)
+        };
+        self.listeners
+            .of_group(group)
+            .or_else(|| is_web(group).then(|| self.listeners.sum_of(is_web))?)
     }
 
     /// What is known about the executable of an image.

@@ -21,6 +21,7 @@ mod path;
 mod process;
 mod procfs;
 pub mod snapshot;
+mod socket;
 mod user;
 pub mod worker;
 

@@ -17,10 +17,10 @@ use std::{
 use detector_common::event;
 use tokio::sync::mpsc;
 
-use super::{executable::Executables, process, procfs::ProcessDir, snapshot, user::Users};
+use super::{executable::Executables, process, procfs::ProcessDir, snapshot, socket, user::Users};
 use crate::{
     config,
-    input::{Exec, ExecutableFacts, ProcessFacts, ProcessKey},
+    input::{Exec, ExecutableFacts, ProcessFacts, ProcessKey, Sockets},
     output::Enrich,
 };
 
@@ -54,6 +54,8 @@ pub enum Answer {
     },
     /// A process older than the daemon.
     Snapshot(Box<Exec>),
+    /// Sockets older than the daemon: once for each snapshot, before its end.
+    Sockets(Sockets),
     /// The end of one snapshot: how many images were told, and how many processes ended, or kept
     /// changing, before they could be read.
     SnapshotEnd {
@@ -211,6 +213,7 @@ impl Enricher {
                 }
             }
         }
+        self.send(Answer::Sockets(socket::snapshot(tasks)))?;
         self.send(Answer::SnapshotEnd { told, missed })
     }
 

@@ -390,6 +390,7 @@ fn impact(impact: &Impact) -> ImpactFields {
         duration_s: digits(duration_ns as f64 / 1e9),
         steal_share: impact.steal_share.map(digits),
         psi: impact.psi.map(digits),
+        accepts_per_second: impact.accepts_per_second.map(digits),
     }
 }
 

@@ -255,6 +255,9 @@ pub struct ImpactFields {
     /// Share of time in which some task waited for a CPU, 0–1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psi: Option<f64>,
+    /// Inbound connections per second that the service accepted meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepts_per_second: Option<f64>,
 }
 
 /// Losses that overlap the incident.

@@ -186,6 +186,8 @@ pub struct Impact {
     pub steal_share: Option<f64>,
     /// Share of time in which some task waited for a CPU (0–1).
     pub psi: Option<f64>,
+    /// Inbound connections per second of the service it happens in. `None`: it listens nowhere.
+    pub accepts_per_second: Option<f64>,
 }
 
 /// Losses that overlap an incident.

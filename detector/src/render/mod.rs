@@ -257,6 +257,10 @@ fn cost(impact: &ImpactFields, cpus: u32) -> String {
         percent(impact.cpu_share_of_host),
         impact.duration_s
     );
+    if let Some(accepts) = impact.accepts_per_second {
+        write!(text, "; it accepted {accepts:.1} connections/s")
+            .expect("writing to a string succeeds");
+    }
     if let Some(psi) = impact.psi {
         write!(text, "; something waits {} of the time", percent(psi))
             .expect("writing to a string succeeds");

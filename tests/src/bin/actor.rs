@@ -65,10 +65,16 @@ enum Act {
         #[arg(long, default_value_t = 0)]
         send: usize,
     },
-    /// Accept this many connections on a port of its own
+    /// Accept this many connections on a port of its own, or on one it shares
     Listen {
         #[arg(long)]
         count: u32,
+        /// Where; port 0: a port of its own
+        #[arg(long, default_value = "127.0.0.1:0")]
+        address: SocketAddr,
+        /// With `SO_REUSEPORT`
+        #[arg(long)]
+        shared: bool,
     },
     /// Run a program this many times, two at a time
     Storm {
@@ -167,8 +173,12 @@ fn act(act: Act) -> io::Result<()> {
             uring,
             send,
         } => connect(address, uring, send),
-        Act::Listen { count } => {
-            let listener = TcpListener::bind("127.0.0.1:0")?;
+        Act::Listen {
+            count,
+            address,
+            shared,
+        } => {
+            let listener = listen(address, shared)?;
             say(&json!({ "port": listener.local_addr()?.port() }))?;
             for _ in 0..count {
                 drop(listener.accept()?);
@@ -239,6 +249,19 @@ fn connect(address: SocketAddr, uring: bool, send: usize) -> io::Result<()> {
     drop(stream);
     say(&json!({ "received": received.len() }))?;
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
+}
+
+fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    use rustix::net;
+    let family = match address {
+        SocketAddr::V4(_) => net::AddressFamily::INET,
+        SocketAddr::V6(_) => net::AddressFamily::INET6,
+    };
+    let socket = net::socket(family, net::SocketType::STREAM, None)?;
+    net::sockopt::set_socket_reuseport(&socket, shared)?;
+    net::bind(&socket, &address)?;
+    net::listen(&socket, 128)?;
+    Ok(socket.into())
 }
 
 fn become_show(program: &Path) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use detector::{
+    enrich::{Answer, Enricher},
     input::{Exec, Scan},
     kernel::{Facts, Loaded, Plan, Sizes, Status, plan::Decision},
     source::{
@@ -138,6 +139,22 @@ impl Watch {
         self.scanner
             .pass(&mut self.loaded, Clock::now(), &[], &mut self.scan)
             .expect("the pass succeeds");
+    }
+
+    /// What enrichment tells of the processes of the last pass: the answers of one snapshot.
+    pub fn snapshot(&self) -> Vec<Answer> {
+        let config = detector::config::Enrich {
+            queue: 1 << 16,
+            ..Default::default()
+        };
+        let (handle, mut answers) = Enricher::spawn(&config).expect("a thread can be had");
+        let asked = handle.snapshot(self.scan.tasks.clone());
+        asked.expect("the queue has room for one question");
+        let mut told = Vec::new();
+        while !matches!(told.last(), Some(Answer::SnapshotEnd { .. })) {
+            told.push(answers.blocking_recv().expect("the thread lives"));
+        }
+        told
     }
 
     /// A loss counter.

@@ -4,6 +4,7 @@
 mod executable;
 mod process;
 mod snapshot;
+mod socket;
 mod worker;
 
 use std::{
@@ -24,7 +25,7 @@ use crate::{
     config,
     input::{
         Exec, Executable, ExecutableFacts, ExecutableId, Observed, Owner, ProcessFacts, ProcessKey,
-        Sha256,
+        Sha256, Sockets,
     },
     output::Enrich,
 };

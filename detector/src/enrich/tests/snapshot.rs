@@ -89,6 +89,7 @@ fn snapshot_counts_the_processes_it_missed_and_skips_what_is_none() {
         answers,
         [
             Answer::Snapshot(Box::new(expected)),
+            Answer::Sockets(Sockets::default()),
             Answer::SnapshotEnd { told: 1, missed: 1 }
         ]
     );

@@ -7,5 +7,6 @@ mod daemon;
 mod exec;
 mod exit;
 mod fork;
+mod listener;
 mod loss;
 mod scenario;
