@@ -3,12 +3,18 @@
 //! Rare facts come as the kernel wrote them ([`detector_common::event`]); an exec is decoded once
 //! into [`Exec`]. Time is inside every input (`CLOCK_BOOTTIME`, ns): the engine has no clock.
 //! Bytes an attacker chose (names, paths, arguments) stay bytes until they leave the program.
+//!
+//! Everything here is also what a recording holds ([`crate::recording`]): fields are kept by name, so one
+//! that is added needs `#[serde(default)]`, and one that is renamed or retyped needs a new format version.
 #![deny(clippy::disallowed_methods)]
 
 use detector_common::event::{self, connection::ListenKey};
+use serde::{Deserialize, Serialize};
+
+use crate::name::{self, Name};
 
 /// A process: id and start (`CLOCK_BOOTTIME`, ns). A reused id has another start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcessKey {
     /// Process id.
     pub tgid: u32,
@@ -26,7 +32,7 @@ impl From<event::Process> for ProcessKey {
 }
 
 /// An executable file: what it is, not what it is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExecutableId {
     /// Device as `stat(2)` gives it.
     pub dev: u64,
@@ -39,7 +45,7 @@ pub struct ExecutableId {
 }
 
 /// The loaded file as the kernel saw it at exec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Executable {
     /// Identity.
     pub id: ExecutableId,
@@ -58,7 +64,7 @@ pub struct Executable {
 }
 
 /// How an [`Exec`] came to be known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Observed {
     /// The kernel reported the exec as it happened.
     Live,
@@ -67,7 +73,7 @@ pub enum Observed {
 }
 
 /// A process and the image it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {
     /// When, ns since boot. For a snapshot: the process's start.
     pub at_ns: u64,
@@ -82,19 +88,24 @@ pub struct Exec {
     /// The loaded file: for a script, the interpreter.
     pub executable: Executable,
     /// The file's own name in its folder; `memfd:…` for a memfd.
+    #[serde(with = "serde_bytes")]
     pub name: Box<[u8]>,
     /// Path as passed to `execve` (a script's own path for a script). May be relative.
     /// For a snapshot: the target of `/proc/PID/exe`.
+    #[serde(with = "serde_bytes")]
     pub filename: Box<[u8]>,
     /// `filename` was cut.
     pub filename_truncated: bool,
     /// For a script: the interpreter's path; `filename` is then the script.
+    #[serde(default, with = "serde_bytes")]
     pub interpreter: Option<Box<[u8]>>,
     /// argv, NUL-separated, as far as it was kept.
+    #[serde(with = "serde_bytes")]
     pub args: Box<[u8]>,
     /// Bytes of the whole argv; more than `args.len()` when cut.
     pub args_total_bytes: u32,
     /// `comm` after the exec.
+    #[serde(with = "serde_bytes")]
     pub comm: [u8; 16],
     /// Real user id.
     pub uid: u32,
@@ -117,7 +128,7 @@ pub struct Exec {
 }
 
 /// One pass over the host, once a second.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scan {
     /// When, ns since boot.
     pub at_ns: u64,
@@ -136,7 +147,7 @@ pub struct Scan {
 }
 
 /// Inbound connections of one port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepts {
     /// The port.
     pub key: ListenKey,
@@ -145,7 +156,7 @@ pub struct Accepts {
 }
 
 /// Sockets older than the daemon. Bounded by whoever reads them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sockets {
     /// Those that listen.
     pub listeners: Vec<Listener>,
@@ -154,7 +165,7 @@ pub struct Sockets {
 }
 
 /// One established connection that was not seen to begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
     /// The oldest process that holds it; process 1 only where nobody else does.
     pub process: ProcessKey,
@@ -169,7 +180,7 @@ pub struct Flow {
 }
 
 /// A socket that listened before the daemon started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// Where.
     pub key: ListenKey,
@@ -178,7 +189,7 @@ pub struct Listener {
 }
 
 /// Host-wide counters; only grow. `None`: this kernel does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// CPU time the hypervisor gave to others, ns over all CPUs.
     pub steal_ns: Option<u64>,
@@ -187,24 +198,28 @@ pub struct Host {
 }
 
 /// A declared loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     /// Stable name of the counter.
-    pub class: &'static str,
+    #[serde(deserialize_with = "name::interned")]
+    pub class: Name,
     /// How many since the last pass.
     pub count: u64,
 }
 
 /// What enrichment found about a process. Every part may be missing: the process may be gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessFacts {
     /// Which process.
     pub process: ProcessKey,
     /// Target of `/proc/PID/exe`, without ` (deleted)`.
+    #[serde(default, with = "serde_bytes")]
     pub executable_path: Option<Box<[u8]>>,
     /// For a script: its absolute path.
+    #[serde(default, with = "serde_bytes")]
     pub script_path: Option<Box<[u8]>>,
     /// Target of `/proc/PID/cwd`.
+    #[serde(default, with = "serde_bytes")]
     pub working_directory: Option<Box<[u8]>>,
     /// cgroup path below the mount.
     pub cgroup: Option<String>,
@@ -217,11 +232,12 @@ pub struct ProcessFacts {
 }
 
 /// What enrichment found about a file (an executable, or a script by its own identity).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutableFacts {
     /// Which executable the facts were asked for.
     pub id: ExecutableId,
     /// Where it lies, as seen from the host.
+    #[serde(default, with = "serde_bytes")]
     pub path: Option<Box<[u8]>>,
     /// Which package it belongs to.
     pub owner: Owner,
@@ -232,27 +248,27 @@ pub struct ExecutableFacts {
 }
 
 /// Package ownership of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owner {
     /// Shipped by this package.
     Package(String),
     /// The package database is there and does not know the file.
     Unowned,
     /// Cannot be told, and why.
-    Unknown(&'static str),
+    Unknown(#[serde(deserialize_with = "name::interned")] Name),
 }
 
 /// Hash of a file's content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sha256 {
     /// The digest.
-    Digest([u8; 32]),
+    Digest(#[serde(with = "serde_bytes")] [u8; 32]),
     /// Not hashed, and why (`gone`, `too_large`, `rate_limited`, `changed`, `unreadable`).
-    Missing(&'static str),
+    Missing(#[serde(deserialize_with = "name::interned")] Name),
 }
 
 /// One fact for the engine, in the order in which it became known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub enum Input<'a> {
     /// A new process.
     Fork(event::Fork),
@@ -272,4 +288,63 @@ pub enum Input<'a> {
     Process(u64, &'a ProcessFacts),
     /// Enrichment of an executable, and when it arrived (ns since boot).
     Executable(u64, &'a ExecutableFacts),
+}
+
+/// The same fact by value: what a recording holds and a generator makes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub enum OwnedInput {
+    /// See [`Input::Fork`].
+    Fork(event::Fork),
+    /// See [`Input::Exec`].
+    Exec(Box<Exec>),
+    /// See [`Input::Exit`].
+    Exit(event::Exit),
+    /// See [`Input::ThreadEnd`].
+    ThreadEnd(event::ThreadEnd),
+    /// See [`Input::Connection`].
+    Connection(event::Connection),
+    /// See [`Input::Scan`].
+    Scan(Box<Scan>),
+    /// See [`Input::Sockets`].
+    Sockets(u64, Box<Sockets>),
+    /// See [`Input::Process`].
+    Process(u64, Box<ProcessFacts>),
+    /// See [`Input::Executable`].
+    Executable(u64, Box<ExecutableFacts>),
+}
+
+impl OwnedInput {
+    /// What the engine is told.
+    pub fn borrow(&self) -> Input<'_> {
+        match self {
+            OwnedInput::Fork(fork) => Input::Fork(*fork),
+            OwnedInput::Exec(exec) => Input::Exec(exec),
+            OwnedInput::Exit(exit) => Input::Exit(*exit),
+            OwnedInput::ThreadEnd(end) => Input::ThreadEnd(*end),
+            OwnedInput::Connection(connection) => Input::Connection(*connection),
+            OwnedInput::Scan(scan) => Input::Scan(scan),
+            OwnedInput::Sockets(at_ns, sockets) => Input::Sockets(*at_ns, sockets),
+            OwnedInput::Process(at_ns, facts) => Input::Process(*at_ns, facts),
+            OwnedInput::Executable(at_ns, facts) => Input::Executable(*at_ns, facts),
+        }
+    }
+}
+
+/// Exhaustive: an input that cannot be kept does not compile.
+impl From<Input<'_>> for OwnedInput {
+    fn from(input: Input<'_>) -> Self {
+        match input {
+            Input::Fork(fork) => OwnedInput::Fork(fork),
+            Input::Exec(exec) => OwnedInput::Exec(Box::new(exec.clone())),
+            Input::Exit(exit) => OwnedInput::Exit(exit),
+            Input::ThreadEnd(end) => OwnedInput::ThreadEnd(end),
+            Input::Connection(connection) => OwnedInput::Connection(connection),
+            Input::Scan(scan) => OwnedInput::Scan(Box::new(scan.clone())),
+            Input::Sockets(at_ns, sockets) => OwnedInput::Sockets(at_ns, Box::new(sockets.clone())),
+            Input::Process(at_ns, facts) => OwnedInput::Process(at_ns, Box::new(facts.clone())),
+            Input::Executable(at_ns, facts) => {
+                OwnedInput::Executable(at_ns, Box::new(facts.clone()))
+            }
+        }
+    }
 }

@@ -185,7 +185,7 @@ impl Report {
 }
 
 /// The first 16 hexadecimal digits tell two configurations apart.
-fn digest(config: &Config) -> String {
+pub(crate) fn digest(config: &Config) -> String {
     let text = toml::to_string(config).expect("a configuration that was read can be written");
     let hash = Sha256::digest(text.as_bytes());
     hash.iter()

@@ -26,6 +26,7 @@ use crate::{
     kernel::{Facts, Loaded, Plan, Probe, Sizes, State},
     loss::Losses,
     output::Output,
+    recording::{Recorder, RecordingError},
     report::{Format, Report},
     source::{
         decode::Record,
@@ -34,6 +35,10 @@ use crate::{
         timer::Timer,
     },
 };
+
+mod record;
+
+pub use record::RecordTo;
 
 /// The wire promises one heartbeat in this time; a receiver takes silence for an alarm.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -53,6 +58,8 @@ pub struct Options {
     pub format: Format,
     /// Stop by itself after this long.
     pub duration: Option<Duration>,
+    /// Write down what the engine is told.
+    pub record: Option<RecordTo>,
 }
 
 /// Why the daemon does not run.
@@ -70,6 +77,14 @@ pub enum RunError {
     /// The HTTP sink cannot start.
     #[error(transparent)]
     Http(#[from] crate::deliver::sink::http::HttpSinkError),
+    /// The recording cannot be begun, or not be finished.
+    #[error("cannot write the recording {}: {source}", .path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: RecordingError,
+    },
     /// A thread, timer or signal handler cannot be had.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
@@ -89,6 +104,7 @@ struct Runtime {
     scan: Scan,
     engine: Engine,
     outputs: Vec<Output>,
+    recorder: Option<Recorder>,
     enricher: enrich::Handle,
     report: Report,
     losses: Losses,
@@ -115,17 +131,22 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             .missing()
             .map(|(probe, why)| format!("no {}: {why}", probe.purpose())),
     );
+    // The standard library's keys are random; identifiers need no more.
+    let seed = detect::Seed(RandomState::new().hash_one(started.unix_ns));
+    let host = host::info();
+    let addresses = host::addresses();
+    let recorder = options.record.as_ref();
+    let recorder = recorder
+        .map(|to| record::begin(to, &options.config, &host, &addresses, seed, started))
+        .transpose()?;
     let mut runtime = Runtime {
         scanner: Scanner::default(),
         scan: Scan::default(),
-        engine: Engine::new(
-            engine_config(&options.config),
-            // The standard library's keys are random; identifiers need no more.
-            detect::Seed(RandomState::new().hash_one(started.unix_ns)),
-        ),
+        engine: Engine::new(options.config.for_engine(&addresses), seed),
         outputs: Vec::new(),
+        recorder,
         enricher,
-        report: Report::start(host::info(), &options.config, options.format, started)?,
+        report: Report::start(host, &options.config, options.format, started)?,
         losses: Losses::default(),
         malformed: 0,
         last_kernel_event_ns: None,
@@ -135,8 +156,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     runtime.report.started(&degraded, started);
     runtime.first_pass()?;
     runtime.serve(options, &kernel, &mut answers).await?;
-    runtime.stop().await;
-    Ok(())
+    runtime.stop().await
 }
 
 fn load(facts: &Facts, plan: &Plan, config: &Config) -> Result<Loaded, RunError> {
@@ -168,16 +188,6 @@ fn load(facts: &Facts, plan: &Plan, config: &Config) -> Result<Loaded, RunError>
         Ok(loaded)
     } else {
         Err(RunError::Essentials(missing))
-    }
-}
-
-/// The engine's numbers: its own section, the ranges, and the host's own addresses.
-fn engine_config(config: &Config) -> detect::Config {
-    let mut network = config.network.clone();
-    network.local_ranges.extend(host::addresses());
-    detect::Config {
-        network,
-        ..config.detect.clone()
     }
 }
 
@@ -225,7 +235,7 @@ impl Runtime {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 () = until(&mut end) => return Ok(()),
-                tick = scan.tick() => { tick?; self.drain(); self.pass()?; }
+                tick = scan.tick() => { tick?; self.drain(); self.pass()?; if record::is_over(&options.record, &mut self.recorder) { return Ok(()); } }
                 tick = drain.tick() => { tick?; self.drain(); }
                 Ok(mut ready) = process_ring.readable() => { self.drain(); ready.clear_ready(); }
                 Ok(mut ready) = network_ring.readable() => { self.drain(); ready.clear_ready(); }
@@ -239,10 +249,11 @@ impl Runtime {
     /// Takes what the rings hold: processes before connections, so that who connects is known.
     fn drain(&mut self) {
         let (engine, outputs) = (&mut self.engine, &mut self.outputs);
+        let recorder = &mut self.recorder;
         let mut last_ns = None;
         let mut apply = |record: Record| {
             last_ns = Some(record.at_ns());
-            engine.apply(record.input(), outputs);
+            record::tell(record.input(), recorder, engine, outputs);
         };
         let processes = ring::drain(&mut self.loaded.process_ring, &mut apply);
         let network = ring::drain(&mut self.loaded.network_ring, &mut apply);
@@ -266,6 +277,7 @@ impl Runtime {
             ("listener_refused", engine.listeners_refused),
         ]);
         own.extend(self.losses.since_last(&self.report.losses()));
+        own.extend(self.losses.since_last(&[record::loss(&self.recorder)]));
         let clock = Clock::now();
         self.scanner
             .pass(&mut self.loaded, clock, &own, &mut self.scan)?;
@@ -273,25 +285,21 @@ impl Runtime {
             self.losses.add(loss);
             tracing::error!(class = loss.class, count = loss.count, "lost");
         }
-        self.engine
-            .apply(Input::Scan(&self.scan), &mut self.outputs);
+        let (engine, outputs) = (&mut self.engine, &mut self.outputs);
+        record::tell(Input::Scan(&self.scan), &mut self.recorder, engine, outputs);
         self.act();
         Ok(())
     }
 
     fn answer(&mut self, answer: Answer) {
         let now_ns = Clock::now().boot_ns;
-        let outputs = &mut self.outputs;
+        let (engine, outputs) = (&mut self.engine, &mut self.outputs);
+        let mut apply = |input: Input<'_>| record::tell(input, &mut self.recorder, engine, outputs);
         match answer {
-            Answer::Process(facts) => self.engine.apply(Input::Process(now_ns, &facts), outputs),
-            Answer::Executable(facts) => {
-                self.engine
-                    .apply(Input::Executable(now_ns, &facts), outputs);
-            }
-            Answer::Snapshot(exec) => self.engine.apply(Input::Exec(&exec), outputs),
-            Answer::Sockets(sockets) => {
-                self.engine.apply(Input::Sockets(now_ns, &sockets), outputs);
-            }
+            Answer::Process(facts) => apply(Input::Process(now_ns, &facts)),
+            Answer::Executable(facts) => apply(Input::Executable(now_ns, &facts)),
+            Answer::Snapshot(exec) => apply(Input::Exec(&exec)),
+            Answer::Sockets(sockets) => apply(Input::Sockets(now_ns, &sockets)),
             // Scripts are judged by place and lineage so far.
             Answer::Script { .. } => {}
             Answer::SnapshotEnd { told, missed } => {
@@ -358,15 +366,17 @@ impl Runtime {
                 tracing::warn!(section, "changed; takes effect at the next start");
             }
         }
-        self.engine.reconfigure(engine_config(&config));
+        self.engine
+            .reconfigure(config.for_engine(&host::addresses()));
         self.report.reconfigured(&config);
         options.config = config;
         tracing::info!("configuration reloaded");
     }
 
     /// Takes what is left in the rings, tells it, and flushes.
-    async fn stop(mut self) {
+    async fn stop(mut self) -> Result<(), RunError> {
         self.drain();
         self.report.stop(Clock::now(), FLUSH).await;
+        self.recorder.map_or(Ok(()), record::finish)
     }
 }

@@ -23,6 +23,7 @@ pub mod change {
 /// One change of one socket. IPv4 addresses are IPv4-mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Connection {
     /// Kind [`kind::CONNECTION`](super::kind::CONNECTION).
     pub header: Header,
@@ -49,14 +50,17 @@ pub struct Connection {
     /// Local port.
     pub local_port: u16,
     /// Remote address.
+    #[cfg_attr(feature = "serde", serde(with = "serde_bytes"))]
     pub remote: [u8; 16],
     /// Local address.
+    #[cfg_attr(feature = "serde", serde(with = "serde_bytes"))]
     pub local: [u8; 16],
 }
 
 /// Key of the map of inbound connections per listening port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ListenKey {
     /// Network namespace's inode number, 0 when unknown.
     pub network_namespace: u32,

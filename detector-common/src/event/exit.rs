@@ -13,6 +13,7 @@ use super::{Header, Process};
 /// The last thread of a process is exiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Exit {
     /// Kind [`kind::EXIT`](super::kind::EXIT).
     pub header: Header,
@@ -27,6 +28,7 @@ pub struct Exit {
     /// cgroup v2 id, 0 when unknown.
     pub cgroup_id: u64,
     /// `comm`.
+    #[cfg_attr(feature = "serde", serde(with = "serde_bytes"))]
     pub comm: [u8; 16],
     /// The last thread, as far as its CPU time is known. Its header is zero.
     pub thread: ThreadEnd,
@@ -35,6 +37,7 @@ pub struct Exit {
 /// The totals of a thread that ends, or that left the CPU for the last time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ThreadEnd {
     /// Kind [`kind::THREAD_END`](super::kind::THREAD_END).
     pub header: Header,

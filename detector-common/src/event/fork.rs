@@ -10,6 +10,7 @@ use super::{Header, Process};
 /// Who made whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Fork {
     /// Kind [`kind::FORK`](super::kind::FORK).
     pub header: Header,

@@ -35,10 +35,12 @@ pub mod kind {
 /// First bytes of every record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Header {
     /// Which record: a value of [`kind`].
     pub kind: u32,
     /// Zero.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub reserved: u32,
     /// When the kernel wrote it: `CLOCK_BOOTTIME`, ns.
     pub time_ns: u64,
@@ -56,12 +58,14 @@ impl Header {
 /// A process: its id and when it started. A reused id has another start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Process {
     /// `CLOCK_BOOTTIME` of the start, ns: of the thread-group leader.
     pub start_boottime_ns: u64,
     /// Process id (what user space calls pid).
     pub tgid: u32,
     /// Zero.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub reserved: u32,
 }
 

@@ -10,6 +10,7 @@ pub const PF_KTHREAD: u32 = 0x0020_0000;
 /// Running totals of one thread. Written to the iterator's file, not to a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Task {
     /// The process it belongs to.
     pub process: Process,
@@ -38,8 +39,10 @@ pub struct Task {
     /// Nice + 120, 0 when unknown.
     pub static_prio: i32,
     /// Zero.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub reserved: u32,
     /// Thread name.
+    #[cfg_attr(feature = "serde", serde(with = "serde_bytes"))]
     pub comm: [u8; 16],
 }
 

@@ -1,6 +1,8 @@
 //! One file per verb of the command line.
 
 mod check;
+mod record;
+mod replay;
 mod run;
 
 use std::{io::IsTerminal as _, net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -26,6 +28,9 @@ Examples:
   detector run                         watch this host; incidents as readable blocks
   detector run --output json | jq .    the same as CloudEvents, one JSON object a line
   detector run --for 60s               watch for a minute
+  detector record day.rec --for 24h    write down what is seen, to be judged again
+  detector replay day.rec --config my.toml
+                                       what would have been said with these settings
   detector config default > my.toml    every setting, its default and the reason for it
 
 Environment:
@@ -41,6 +46,17 @@ pub struct CommandLine {
 enum Verb {
     /// Watch this host, in the foreground, until SIGTERM or SIGINT
     Run(Run),
+    /// Watch this host and write down everything that verdicts rest on
+    ///
+    /// The file holds command lines, and passwords are sometimes in command lines: it is made with mode 0600, for
+    /// its owner alone; keep it like a password. No receiver is told anything; incidents are printed as `run` does.
+    /// A quiet server takes about 1 MB an hour.
+    Record(Record),
+    /// Judge a recording again, and say what would have been said
+    ///
+    /// Needs no root and touches nothing. The same file and configuration give the same output, byte for byte, on
+    /// any machine. Exit 0: replayed to its end; 1: the recording is torn or damaged and was replayed up to there.
+    Replay(Replay),
     /// Say what this kernel and configuration support: exit 0 ready, 1 degraded, 2 cannot run
     Check(Configuration),
     /// The configuration file
@@ -81,6 +97,47 @@ struct Run {
     /// Count destinations in this range as the outside world; may be given several times
     #[arg(long, value_name = "CIDR", value_parser = range)]
     treat_as_remote: Vec<IpNet>,
+    /// Also write down everything that verdicts rest on, in this new file (see `detector record --help`)
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Record {
+    /// The new recording; a file that exists is never overwritten
+    file: PathBuf,
+    #[command(flatten)]
+    configuration: Configuration,
+    /// What goes to stdout: blocks for people, or CloudEvents, one JSON object a line
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+    /// Stop by itself after this long, for example 90s or 24h
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Stop before the file gets longer than this many bytes
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_RECORD_BYTES)]
+    max_bytes: u64,
+    /// Count destinations in this range as the outside world; may be given several times
+    #[arg(long, value_name = "CIDR", value_parser = range)]
+    treat_as_remote: Vec<IpNet>,
+}
+
+/// A week of a quiet server, or a day of a busy one.
+const DEFAULT_RECORD_BYTES: u64 = 256 << 20;
+
+#[derive(Debug, Args)]
+struct Replay {
+    /// The recording
+    file: PathBuf,
+    /// Judge by this configuration [default: the one that was in force when recording began]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What goes to stdout: a table for people, or CloudEvents, one JSON object a line
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+    /// Show every incident whole, as it was when it was loudest
+    #[arg(long)]
+    explain: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -106,6 +163,16 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
                 .extend(&options.treat_as_remote);
             run::execute(options, config)
         }
+        Verb::Record(options) => {
+            log_to_stderr();
+            let mut config = load(&options.configuration)?;
+            config
+                .network
+                .treat_as_remote
+                .extend(&options.treat_as_remote);
+            record::execute(options, config)
+        }
+        Verb::Replay(options) => replay::execute(&options),
         Verb::Check(configuration) => check::execute(load(&configuration)),
         Verb::Config { verb } => match verb {
             ConfigVerb::Default => {

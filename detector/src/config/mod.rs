@@ -18,6 +18,7 @@ use std::{
 };
 
 pub use error::{ConfigError, Place};
+use ipnet::IpNet;
 pub use section::{Enrich, Http, Kernel, Sink};
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +94,16 @@ impl Config {
                 key,
                 reason,
             }),
+        }
+    }
+
+    /// The engine's numbers: its own section and the ranges, with the host's own addresses inside.
+    pub fn for_engine(&self, host_addresses: &[IpNet]) -> detect::Config {
+        let mut network = self.network.clone();
+        network.local_ranges.extend(host_addresses);
+        detect::Config {
+            network,
+            ..self.detect.clone()
         }
     }
 

@@ -50,7 +50,7 @@ pub enum Data {
 }
 
 /// Where events come from. Plain values, found by whoever starts the program.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostInfo {
     /// Stable id of the host (`/etc/machine-id`, hashed or not).
     pub id: String,

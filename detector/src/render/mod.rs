@@ -13,9 +13,12 @@ use crate::event::{
 };
 
 mod layout;
+mod replay;
 
 #[cfg(test)]
 mod tests;
+
+pub use replay::Lives;
 
 use layout::{Paint, clock, count, date_and_clock, duration, percent, wrap};
 
