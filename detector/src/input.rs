@@ -218,6 +218,17 @@ pub enum Sha256 {
     Missing(&'static str),
 }
 
+/// What the engine learned about one identity, as bytes it wrote itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Baseline {
+    /// Whom it is about: `cpu:` and 32 hex digits.
+    pub identity: String,
+    /// Format of `body`. The engine ignores what it does not know.
+    pub version: u32,
+    /// At most 8 KiB.
+    pub body: Vec<u8>,
+}
+
 /// One fact for the engine, in the order in which it became known.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
@@ -237,4 +248,6 @@ pub enum Input<'a> {
     Process(u64, &'a ProcessFacts),
     /// Enrichment of an executable, and when it arrived (ns since boot).
     Executable(u64, &'a ExecutableFacts),
+    /// What was learned before the daemon was started: before the first pass.
+    Baseline(&'a Baseline),
 }
