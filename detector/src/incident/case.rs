@@ -4,7 +4,7 @@ use super::{
     Contact, Finding, FindingType, Incident, MAX_PARTS, Moment, Severity, Subject, narrate, score,
 };
 use crate::{
-    detect::{rule::event_loss, usage::Scope, world::World},
+    detect::{rule::cpu_saturation::Scope, rule::event_loss, world::World},
     input::{ExecutableId, Loss, ProcessKey},
 };
 

@@ -15,12 +15,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use crate::detect::{blame::Waiting, usage::Scope};
 use crate::{
     detect::{
-        blame::{self, Waiting},
+        blame,
         process::Suspicion,
         sequential::{Bank, Change, Identity, bank::Trial, model::SATURATION, test::Look},
-        usage::{Scope, Usage},
+        usage::Usage,
         window::{Mean, share},
         world::World,
     },
