@@ -267,6 +267,18 @@ pub enum Sha256 {
     Missing(#[serde(deserialize_with = "name::interned")] Name),
 }
 
+/// What the engine learned about one identity, as bytes it wrote itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Whom it is about: `cpu:` and 32 hex digits.
+    pub identity: String,
+    /// Format of `body`. The engine ignores what it does not know.
+    pub version: u32,
+    /// At most 8 KiB.
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+}
+
 /// One fact for the engine, in the order in which it became known.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub enum Input<'a> {
@@ -288,6 +300,8 @@ pub enum Input<'a> {
     Process(u64, &'a ProcessFacts),
     /// Enrichment of an executable, and when it arrived (ns since boot).
     Executable(u64, &'a ExecutableFacts),
+    /// What was learned before the daemon was started: before the first pass.
+    Baseline(&'a Baseline),
 }
 
 /// The same fact by value: what a recording holds and a generator makes.
@@ -311,6 +325,8 @@ pub enum OwnedInput {
     Process(u64, Box<ProcessFacts>),
     /// See [`Input::Executable`].
     Executable(u64, Box<ExecutableFacts>),
+    /// See [`Input::Baseline`].
+    Baseline(Box<Baseline>),
 }
 
 impl OwnedInput {
@@ -326,6 +342,7 @@ impl OwnedInput {
             OwnedInput::Sockets(at_ns, sockets) => Input::Sockets(*at_ns, sockets),
             OwnedInput::Process(at_ns, facts) => Input::Process(*at_ns, facts),
             OwnedInput::Executable(at_ns, facts) => Input::Executable(*at_ns, facts),
+            OwnedInput::Baseline(baseline) => Input::Baseline(baseline),
         }
     }
 }
@@ -345,6 +362,7 @@ impl From<Input<'_>> for OwnedInput {
             Input::Executable(at_ns, facts) => {
                 OwnedInput::Executable(at_ns, Box::new(facts.clone()))
             }
+            Input::Baseline(baseline) => OwnedInput::Baseline(Box::new(baseline.clone())),
         }
     }
 }

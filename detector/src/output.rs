@@ -3,7 +3,7 @@
 
 use crate::{
     incident::{Finding, Incident},
-    input::{ExecutableId, ProcessKey},
+    input::{Baseline, ExecutableId, ProcessKey},
 };
 
 /// One thing to do.
@@ -15,6 +15,8 @@ pub enum Output {
     Finding(Finding),
     /// An incident began, changed in a way a responder would act on, or ended.
     Incident(Change, Box<Incident>),
+    /// What was learned about one identity, to be kept for the next start.
+    Baseline(Baseline),
 }
 
 /// What happened to an incident.

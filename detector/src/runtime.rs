@@ -318,6 +318,8 @@ impl Runtime {
                 Output::Enrich(question) => drop(self.enricher.enrich(question)),
                 Output::Finding(finding) => self.report.finding(&finding),
                 Output::Incident(change, incident) => self.report.incident(change, &incident),
+                // Kept in memory only.
+                Output::Baseline(_) => {}
             }
         }
     }

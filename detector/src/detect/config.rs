@@ -12,16 +12,17 @@ use super::network;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Passes (one a second) over which saturation is averaged. 10: a burst of a page build or a
-    /// log rotation is over by then, and a responder loses nothing by ten seconds.
+    /// False alarms of the sequential tests a host may have in 30 days, all scopes together. 1: a
+    /// thousandfold stricter one would cost a third more delay, so it is not the place to save.
+    pub false_alarms_per_30_days: f64,
+    /// Passes (one a second) over which what is told about a load is averaged. 10: as long as the
+    /// shortest load that is told.
     pub window_s: u32,
     /// Share of all CPUs (0–1) above which one culprit saturates the host. 0.4: on two CPUs that is
     /// most of one, where other services begin to wait.
     pub host_share: f64,
-    /// Share of the window's passes (0–1) that must be above half of `host_share`. 0.8: a single
-    /// long burst does not count as a steady load.
-    pub steady_share: f64,
-    /// Seconds below the threshold until saturation counts as over. 10: the length of the window.
+    /// Seconds of quiet until a load counts as over, if most of three times as many were quiet, too. 10:
+    /// the time a respawn takes.
     pub clear_after_s: u32,
     /// Share of a group's CPU (0–1) above which one member is named instead of the group. 0.7.
     pub culprit_share: f64,
@@ -55,9 +56,9 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            false_alarms_per_30_days: 1.0,
             window_s: 10,
             host_share: 0.4,
-            steady_share: 0.8,
             clear_after_s: 10,
             culprit_share: 0.7,
             facts_deadline_ms: 2_000,
@@ -83,7 +84,6 @@ impl Config {
     pub fn check(&self) -> Result<(), String> {
         let shares = [
             ("host_share", self.host_share),
-            ("steady_share", self.steady_share),
             ("culprit_share", self.culprit_share),
             ("enrich_core_share", self.enrich_core_share),
         ];
@@ -91,6 +91,16 @@ impl Config {
             if !(value > 0.0 && value <= 1.0) {
                 return Err(format!("{key}: must be above 0 and at most 1, is {value}"));
             }
+        }
+        let alarms = self.false_alarms_per_30_days;
+        if !(alarms > 0.0 && alarms <= 1_000.0) {
+            return Err(format!(
+                "false_alarms_per_30_days: must be above 0 and at most 1000, is {alarms}"
+            ));
+        }
+        if !(1..=21).contains(&self.clear_after_s) {
+            let is = self.clear_after_s;
+            return Err(format!("clear_after_s: must be 1 to 21, is {is}"));
         }
         if !(2..=600).contains(&self.window_s) {
             return Err(format!("window_s: must be 2 to 600, is {}", self.window_s));

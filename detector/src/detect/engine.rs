@@ -18,12 +18,16 @@ use super::{
         event_loss::EventLoss,
         new_destination,
     },
+    sequential::{self, Bank, test::Look},
+    usage::Usage,
     window::Pass,
     world::World,
 };
 use crate::{
     incident::{Book, Evidence, Finding, FindingType, Impact, Severity},
-    input::{Exec, ExecutableFacts, Input, Observed, ProcessFacts, ProcessKey, Scan, Sockets},
+    input::{
+        Baseline, Exec, ExecutableFacts, Input, Observed, ProcessFacts, ProcessKey, Scan, Sockets,
+    },
     output::Output,
 };
 
@@ -56,6 +60,8 @@ const MAX_EARLY_CONNECTIONS: usize = 4;
 pub struct Engine {
     world: World,
     host: HostWindow,
+    usage: Usage,
+    bank: Bank,
     saturation: CpuSaturation,
     loss: EventLoss,
     pending: Queue,
@@ -67,7 +73,9 @@ impl Engine {
     pub fn new(config: Config, seed: Seed) -> Engine {
         Engine {
             host: HostWindow::new(config.window_s as usize),
-            saturation: CpuSaturation::new(&config),
+            usage: Usage::new(config.window_s as usize),
+            bank: Bank::default(),
+            saturation: CpuSaturation::default(),
             loss: EventLoss::default(),
             pending: Queue::default(),
             book: Book::new(seed.0),
@@ -87,6 +95,7 @@ impl Engine {
             Input::Sockets(at_ns, sockets) => self.sockets(at_ns, sockets),
             Input::Process(at_ns, facts) => self.process_facts(at_ns, facts, out),
             Input::Executable(at_ns, facts) => self.executable_facts(at_ns, facts, out),
+            Input::Baseline(stored) => self.bank.load(stored),
         }
     }
 
@@ -127,6 +136,11 @@ impl Engine {
     /// What a process accepted on the ports it listens on. `None`: on none, as far as known.
     pub fn served(&self, key: ProcessKey) -> Option<Served> {
         self.world.listeners.of_process(key)
+    }
+
+    /// What was learned since it was last told: before the end.
+    pub fn baselines(&mut self) -> Vec<Baseline> {
+        self.bank.changed()
     }
 
     /// How many incidents are open.
@@ -514,16 +528,27 @@ impl Engine {
     }
 
     fn judge_pass(&mut self, at_ns: u64, pass: Pass, out: &mut Vec<Output>) {
-        let World { table, config, .. } = &mut self.world;
-        let signals = self.saturation.pass(at_ns, pass, table, config);
+        self.usage.close(at_ns, pass, &mut self.world.table);
+        self.bank.advance(at_ns, self.world.unix_ns(at_ns));
+        let config = &self.world.config;
+        let look = Look {
+            at_ns,
+            elapsed_ns: pass.elapsed_ns,
+            h: sequential::threshold(self.saturation.tests(), config.false_alarms_per_30_days),
+            clear_s: config.clear_after_s,
+        };
+        let signals = self
+            .saturation
+            .pass(&self.usage, &self.world, &mut self.bank, look);
         for signal in signals {
             match signal {
                 Signal::Saturated {
                     scope,
                     process,
-                    evidence,
+                    mut evidence,
                     victims,
                 } => {
+                    evidence.steal_share = self.host.steal_share();
                     let severity = Severity::Warning;
                     let kind = FindingType::CpuSaturation;
                     if !self.book.is_saturated(scope, process, evidence.culprit) {
@@ -550,6 +575,7 @@ impl Engine {
                 Signal::Cleared { scope } => self.book.cleared(scope, &self.world),
             }
         }
+        out.extend(self.bank.due().into_iter().map(Output::Baseline));
     }
 }
 

@@ -7,6 +7,7 @@
 //! its id and start, a file its device, inode and ctime.
 #![deny(clippy::disallowed_methods)]
 
+pub mod blame;
 pub mod config;
 pub mod cpu;
 pub mod engine;
@@ -20,6 +21,8 @@ pub mod path;
 mod pending;
 pub mod process;
 pub mod rule;
+pub mod sequential;
+pub mod usage;
 pub mod window;
 pub mod world;
 

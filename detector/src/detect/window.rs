@@ -107,12 +107,6 @@ impl Window {
         }
         mean
     }
-
-    /// Passes whose share of the host was above `floor`.
-    pub fn passes_above(&self, floor: f64) -> usize {
-        let above = |sample: &&Sample| share(sample.used.cpu_ns, sample.pass.capacity_ns()) > floor;
-        self.samples.iter().filter(above).count()
-    }
 }
 
 /// Windows by subject.
@@ -148,10 +142,10 @@ impl<K: Copy + Eq + Hash + Ord> Windows<K> {
     }
 
     /// Adds a pass: what each subject used in it. Subjects that are missing used nothing.
-    pub fn close(&mut self, pass: Pass, used: &mut Map<K, Totals>) {
+    pub fn close(&mut self, pass: Pass, used: &Map<K, Totals>) {
         let length = self.length;
         self.map.retain(|key, window| {
-            let used = used.remove(key).unwrap_or_default();
+            let used = used.get(key).copied().unwrap_or_default();
             window.samples.push_back(Sample { used, pass });
             if window.samples.len() > length {
                 window.samples.pop_front();
@@ -159,8 +153,11 @@ impl<K: Copy + Eq + Hash + Ord> Windows<K> {
             window.samples.iter().any(Sample::matters)
         });
         let mut new: Vec<_> = used
-            .drain()
-            .filter(|(_, used)| Sample { used: *used, pass }.matters())
+            .iter()
+            .map(|(key, used)| (*key, *used))
+            .filter(|(key, used)| {
+                Sample { used: *used, pass }.matters() && !self.map.contains_key(key)
+            })
             .collect();
         new.sort_by_key(|(key, used)| (std::cmp::Reverse(used.cpu_ns), *key));
         for (key, used) in new {

@@ -212,6 +212,9 @@ fn evidence(evidence: &Evidence) -> BTreeMap<String, Value> {
             "cores": digits(cpu.cores),
             "host_share": digits(cpu.host_share),
             "window_s": digits(cpu.window_s),
+            "steal_share": cpu.steal_share.map(digits),
+            "accepts_per_s": cpu.accepts_per_s.map(digits),
+            "usual_accepts_per_s": cpu.usual_accepts_per_s.map(digits),
         }),
         Evidence::File(file) => json!({
             "path": file.path.as_deref().map(text::plain),

@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     detect::{
+        blame::Waiting,
         hash::{Fixed, cache},
         network,
-        rule::cpu_saturation::{Scope, Waiting},
+        usage::Scope,
         world::World,
     },
     event::text,

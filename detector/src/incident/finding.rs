@@ -170,6 +170,12 @@ pub struct CpuEvidence {
     pub window_s: f64,
     /// Since when, ns since boot.
     pub since_ns: u64,
+    /// Share of all CPUs the hypervisor gave to others meanwhile (0–1).
+    pub steal_share: Option<f64>,
+    /// Inbound connections a second, of a web service.
+    pub accepts_per_s: Option<f64>,
+    /// The same over the hours before.
+    pub usual_accepts_per_s: Option<f64>,
 }
 
 /// See `detect/rule/new_binary.rs`.

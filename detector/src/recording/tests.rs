@@ -8,7 +8,7 @@ use crate::{
     detect::testing::{exec, facts, file_id, key, process, task, thread_end},
     event::HostInfo,
     input::{
-        Accepts, ExecutableFacts, Flow, Host, Input, Listener, Loss, OwnedInput, Owner,
+        Accepts, Baseline, ExecutableFacts, Flow, Host, Input, Listener, Loss, OwnedInput, Owner,
         ProcessFacts, Scan, Sha256, Sockets,
     },
 };
@@ -161,6 +161,11 @@ fn every_kind() -> Vec<OwnedInput> {
         ),
         OwnedInput::Executable(12, Box::new(whole)),
         OwnedInput::Executable(13, Box::new(bare)),
+        OwnedInput::Baseline(Box::new(Baseline {
+            identity: "cpu:0".to_owned(),
+            version: 1,
+            body: vec![0, 0xff],
+        })),
     ]
 }
 
@@ -206,7 +211,7 @@ fn every_kind_of_input_comes_back_as_it_was() {
         .map(std::mem::discriminant)
         .map(|d| format!("{d:?}"))
         .collect();
-    assert_eq!(kinds.len(), 9, "one of every kind");
+    assert_eq!(kinds.len(), 10, "one of every kind");
     let bytes = write(&inputs);
     let reader = Reader::new(bytes.as_slice()).expect("whole");
     assert_eq!(*reader.header(), header());

@@ -1,50 +1,33 @@
 //! `impact.cpu_saturation`: one culprit keeps the CPUs of the host busy.
 //!
-//! Judged per lineage group and per cgroup, because load is split over processes that come and go:
-//! over the window its mean is at least `host_share` of all CPUs and nearly every pass is above half of
-//! that. The blame goes to the most specific culprit that explains `culprit_share` of it: one process,
-//! else the processes of one executable, else the group, else the cgroup. Kernel threads, nice and
-//! `SCHED_IDLE` time count in full. Over when below for `clear_after_s`, or when the blamed process is gone
-//! and nothing took its place.
+//! Judged per lineage group and per cgroup, because load is split over processes that come and go. A second
+//! is busy when the scope uses at least [`BUSY_PART`] of `host_share` of all CPUs; a sequential test with a
+//! stated false-alarm budget says when there are too many of those for the program that uses most
+//! ([`super::super::sequential`]): ten in a row for one without history. Whose fault it is and who pays says
+//! [`super::super::blame`]. Kernel threads, nice and `SCHED_IDLE` time count in full. Over by the test's own
+//! windows, or when the blamed process is gone and nothing took its place for three seconds.
 //!
-//! Evidence: `culprit`, `cores`, `host_share`, `window_s`, `since_ns`. Victims are the others who had to
-//! wait: `run_delay / (run_delay + cpu)` over the window.
+//! Evidence: `culprit`, `cores`, `host_share`, `window_s`; `steal_share` (what the hypervisor gave to others
+//! meanwhile is nobody's fault here); `accepts_per_s` and `usual_accepts_per_s` for a web service, where more load
+//! without more inbound connections is not traffic (else it is `impact.traffic_saturation`).
 //!
-//! False positives: any legitimate heavy work. Alone it is a warning, never a page.
+//! False positives: any legitimate heavy work that is no habit yet. Alone it is a warning, never a page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+pub use crate::detect::{blame::Waiting, usage::Scope};
 use crate::{
     detect::{
-        config::Config,
-        cpu::Totals,
-        hash::Map,
-        process::Table,
-        window::{Mean, Pass, Windows, share},
+        blame,
+        process::Suspicion,
+        sequential::{Bank, Change, Identity, bank::Trial, model::SATURATION, test::Look},
+        usage::Usage,
+        window::{Mean, share},
+        world::World,
     },
-    incident::{CpuEvidence, Culprit},
-    input::{ExecutableId, ProcessKey},
+    incident::{CpuEvidence, Culprit, Severity},
+    input::ProcessKey,
 };
-
-/// Something whose load is judged as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// A lineage group, by its root.
-    Group(ProcessKey),
-    /// A cgroup, by id.
-    Cgroup(u64),
-}
-
-/// Somebody who had to wait.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Waiting {
-    /// Root of the group.
-    pub group: ProcessKey,
-    /// Share of the time it wanted to run (0–1).
-    pub run_delay_share: f64,
-    /// Time waited over the window, ns.
-    pub run_delay_ns: u64,
-}
 
 /// What the rule says after a pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,293 +55,194 @@ struct Active {
     process: ProcessKey,
     culprit: Culprit,
     since_ns: u64,
-    below_since_ns: Option<u64>,
 }
 
-/// The rule's memory.
-#[derive(Debug)]
+/// The rule's memory: a test for each scope that was busy within a minute, of which there are at most 400.
+#[derive(Debug, Default)]
 pub struct CpuSaturation {
-    processes: Windows<ProcessKey>,
-    groups: Windows<ProcessKey>,
-    cgroups: Windows<u64>,
+    trials: BTreeMap<Scope, Trial>,
     active: BTreeMap<Scope, Active>,
 }
 
-/// Waiting below this share is everyday life.
-const VICTIM_SHARE: f64 = 0.2;
-/// Waiting below this part of the window hurts nobody (a process that hardly runs).
-const VICTIM_WAIT_SHARE: f64 = 0.05;
-/// Victims named.
-const MAX_VICTIMS: usize = 16;
+/// Part of `host_share` from which a second counts as busy: a load around the threshold is above it.
+const BUSY_PART: f64 = 0.8;
+/// Idle seconds after which a dead culprit is gone for good, s.
+const GONE_S: u32 = 3;
 
 impl CpuSaturation {
-    /// No passes yet.
-    pub fn new(config: &Config) -> CpuSaturation {
-        let length = config.window_s as usize;
-        CpuSaturation {
-            processes: Windows::new(length),
-            groups: Windows::new(length),
-            cgroups: Windows::new(length),
-            active: BTreeMap::new(),
-        }
+    /// How many tests are going on.
+    pub fn tests(&self) -> usize {
+        self.trials.len()
     }
 
-    /// Closes a pass: takes every process's interval and judges.
+    /// Judges a pass that `usage` has closed. `look` is what all tests of the pass have in common.
     pub fn pass(
         &mut self,
-        at_ns: u64,
-        pass: Pass,
-        table: &mut Table,
-        config: &Config,
+        usage: &Usage,
+        world: &World,
+        bank: &mut Bank,
+        look: Look,
     ) -> Vec<Signal> {
-        self.close(at_ns, pass, table);
-        let threshold = config.host_share;
-        let mut hot: BTreeMap<Scope, Mean> = BTreeMap::new();
-        for (group, window) in self.groups.sorted() {
-            if is_saturated(window, config, threshold) {
-                hot.insert(Scope::Group(group), window.mean());
-            }
-        }
-        for (cgroup, window) in self.cgroups.sorted() {
-            let mean = window.mean();
-            if is_saturated(window, config, threshold)
-                && !self.explained(cgroup, mean, table, config)
-            {
-                hot.insert(Scope::Cgroup(cgroup), mean);
-            }
-        }
         let mut signals = Vec::new();
-        for (scope, mean) in &hot {
-            let active = self.keep_or_blame(at_ns, *scope, *mean, table, config);
-            signals.push(self.saturated(*scope, active, *mean, table));
-            self.active.insert(*scope, active);
+        self.look(usage, world, bank, look, &mut signals);
+        let open: Vec<Scope> = self
+            .trials
+            .iter()
+            .filter(|(_, trial)| trial.test.is_open())
+            .map(|(scope, _)| *scope)
+            .collect();
+        let hot: BTreeSet<ProcessKey> = open
+            .iter()
+            .filter_map(|scope| match scope {
+                Scope::Group(group) => Some(*group),
+                Scope::Cgroup(_) => None,
+            })
+            .collect();
+        for scope in open {
+            let Some(mean) = mean(scope, usage) else {
+                continue;
+            };
+            let told = self.active.contains_key(&scope);
+            if !told && explained(scope, mean, &hot, usage, world) {
+                continue;
+            }
+            let active = self.keep_or_blame(scope, mean, usage, world);
+            signals.push(saturated(scope, active, mean, usage, world));
+            self.active.insert(scope, active);
         }
-        let clear_ns = config_ns(config.clear_after_s);
-        self.active.retain(|scope, active| {
-            if hot.contains_key(scope) {
-                return true;
-            }
-            let since_ns = *active.below_since_ns.get_or_insert(at_ns);
-            let gone = table
-                .get(active.process)
-                .is_none_or(|process| !process.is_alive());
-            let over = gone || at_ns.saturating_sub(since_ns) >= clear_ns;
-            if over {
-                signals.push(Signal::Cleared { scope: *scope });
-            }
-            !over
-        });
         signals
     }
 
-    fn close(&mut self, at_ns: u64, pass: Pass, table: &mut Table) {
-        let mut processes: Map<ProcessKey, Totals> = Map::default();
-        let mut groups: Map<ProcessKey, Totals> = Map::default();
-        let mut cgroups: Map<u64, Totals> = Map::default();
-        for process in table.iter_mut() {
-            let used = process.cpu.close_interval(at_ns);
-            if used.is_zero() {
-                continue;
-            }
-            processes.insert(process.key, used);
-            groups.entry(process.group).or_default().add(used);
-            if let Some(cgroup) = process.cgroup_id {
-                cgroups.entry(cgroup).or_default().add(used);
+    fn look(
+        &mut self,
+        usage: &Usage,
+        world: &World,
+        bank: &mut Bank,
+        look: Look,
+        signals: &mut Vec<Signal>,
+    ) {
+        let mut busy: BTreeMap<Scope, Identity> = BTreeMap::new();
+        for scope in usage.scopes_above(world.config.host_share * BUSY_PART) {
+            if let Some(identity) = blame::busiest(&SATURATION, scope, usage, world) {
+                busy.insert(scope, identity);
+                self.trials.entry(scope).or_default();
             }
         }
-        self.processes.close(pass, &mut processes);
-        self.groups.close(pass, &mut groups);
-        self.cgroups.close(pass, &mut cgroups);
-    }
-
-    /// Whether one group inside a cgroup is already blamed for its load.
-    fn explained(&self, cgroup: u64, mean: Mean, table: &Table, config: &Config) -> bool {
-        self.groups.sorted().into_iter().any(|(group, window)| {
-            let inside = table
-                .get(group)
-                .is_none_or(|root| root.cgroup_id == Some(cgroup));
-            let of_it = share(window.mean().used.cpu_ns, mean.used.cpu_ns);
-            inside
-                && of_it >= config.culprit_share
-                && is_saturated(window, config, config.host_share)
-        })
+        for (scope, trial) in &mut self.trials {
+            let change = trial.look(bank, &SATURATION, busy.get(scope).copied(), look);
+            let active = self.active.get(scope);
+            let innocent = active.is_some_and(|active| is_innocent(active.process, world));
+            let run = trial.test.run();
+            let gone = trial.test.is_open()
+                && !run.busy
+                && run.age_s >= GONE_S
+                && active.is_some_and(|active| !blame::is_alive(&world.table, active.process));
+            let busy_s = match change {
+                Change::Closed { busy_s } => busy_s,
+                Change::None | Change::Opened if gone => trial.test.busy_s(),
+                Change::None | Change::Opened => continue,
+            };
+            trial.settle(bank, busy_s, innocent);
+            if self.active.remove(scope).is_some() {
+                signals.push(Signal::Cleared { scope: *scope });
+            }
+        }
+        self.trials.retain(|_, trial| !trial.test.is_spent());
     }
 
     /// The culprit named before, while it still runs; else the one to blame now.
-    fn keep_or_blame(
-        &self,
-        at_ns: u64,
-        scope: Scope,
-        mean: Mean,
-        table: &Table,
-        config: &Config,
-    ) -> Active {
+    fn keep_or_blame(&self, scope: Scope, mean: Mean, usage: &Usage, world: &World) -> Active {
         let known = self.active.get(&scope);
         if let Some(active) = known
-            && table
-                .get(active.process)
-                .is_some_and(|process| process.is_alive())
-            && (active.culprit != Culprit::Process || self.share_of(active.process, mean) >= 0.5)
+            && blame::is_alive(&world.table, active.process)
+            && (active.culprit != Culprit::Process || share_of(active.process, mean, usage) >= 0.5)
         {
-            return Active {
-                below_since_ns: None,
-                ..*active
-            };
+            return *active;
         }
-        let (process, culprit) = self.blame(scope, mean, table, config);
+        let (process, culprit) = blame::blame(scope, mean, usage, world);
+        let onset_ns = || self.trials.get(&scope).map(|trial| trial.test.since_ns());
         Active {
             process,
             culprit,
-            since_ns: known.map_or(at_ns.saturating_sub(mean.elapsed_ns), |active| {
-                active.since_ns
-            }),
-            below_since_ns: None,
+            since_ns: known
+                .map(|active| active.since_ns)
+                .or_else(onset_ns)
+                .unwrap_or(usage.at_ns),
         }
     }
+}
 
-    fn share_of(&self, process: ProcessKey, mean: Mean) -> f64 {
-        let used = self
+fn mean(scope: Scope, usage: &Usage) -> Option<Mean> {
+    match scope {
+        Scope::Group(group) => usage.groups.get(group),
+        Scope::Cgroup(cgroup) => usage.cgroups.get(cgroup),
+    }
+    .map(|window| window.mean())
+}
+
+/// Whether one group inside a cgroup is already blamed for its load.
+fn explained(
+    scope: Scope,
+    mean: Mean,
+    hot: &BTreeSet<ProcessKey>,
+    usage: &Usage,
+    world: &World,
+) -> bool {
+    let Scope::Cgroup(cgroup) = scope else {
+        return false;
+    };
+    hot.iter().any(|group| {
+        let root = world.table.get(*group);
+        let inside = root.is_none_or(|root| root.cgroup_id == Some(cgroup));
+        let window = usage.groups.get(*group);
+        let used_ns = window.map_or(0, |window| window.mean().used.cpu_ns);
+        inside && share(used_ns, mean.used.cpu_ns) >= world.config.culprit_share
+    })
+}
+
+fn share_of(process: ProcessKey, mean: Mean, usage: &Usage) -> f64 {
+    let window = usage.processes.get(process);
+    share(
+        window.map_or(0, |window| window.mean().used.cpu_ns),
+        mean.used.cpu_ns,
+    )
+}
+
+/// Nobody says anything loud about the image: its load may become a habit.
+fn is_innocent(process: ProcessKey, world: &World) -> bool {
+    let accused = |(_, severity): (Suspicion, Severity)| severity >= Severity::Warning;
+    world
+        .table
+        .get(process)
+        .is_some_and(|process| !process.suspicion.is_some_and(accused))
+}
+
+fn saturated(scope: Scope, active: Active, mean: Mean, usage: &Usage, world: &World) -> Signal {
+    let blamed = match active.culprit {
+        Culprit::Process => usage
             .processes
-            .get(process)
-            .map(|window| window.mean().used.cpu_ns);
-        share(used.unwrap_or(0), mean.used.cpu_ns)
-    }
-
-    fn blame(
-        &self,
-        scope: Scope,
-        mean: Mean,
-        table: &Table,
-        config: &Config,
-    ) -> (ProcessKey, Culprit) {
-        let mut top: Option<(u64, ProcessKey)> = None;
-        let mut images: BTreeMap<ExecutableId, (u64, ProcessKey)> = BTreeMap::new();
-        for (key, window) in self.processes.sorted() {
-            let Some(process) = table.get(key) else {
-                continue;
-            };
-            let inside = match scope {
-                Scope::Group(group) => process.group == group,
-                Scope::Cgroup(cgroup) => process.cgroup_id == Some(cgroup),
-            };
-            if !inside {
-                continue;
-            }
-            let used_ns = window.mean().used.cpu_ns;
-            if top.is_none_or(|(most_ns, _)| used_ns > most_ns) {
-                top = Some((used_ns, key));
-            }
-            if let Some(image) = &process.image {
-                let (sum_ns, oldest) = images.entry(image.executable.id).or_insert((0, key));
-                *sum_ns += used_ns;
-                let rank = |key: ProcessKey| (!is_alive(table, key), key.start_ns);
-                if rank(key) < rank(*oldest) {
-                    *oldest = key;
-                }
-            }
-        }
-        let enough = |used_ns: u64| share(used_ns, mean.used.cpu_ns) >= config.culprit_share;
-        if let Some((_, key)) = top.filter(|(used_ns, _)| enough(*used_ns)) {
-            return (key, Culprit::Process);
-        }
-        if let Some((_, key)) = images.into_values().find(|(used_ns, _)| enough(*used_ns)) {
-            return (key, Culprit::Executable);
-        }
-        match (scope, top) {
-            (Scope::Group(root), top) => (top.map_or(root, |(_, key)| key), Culprit::Group),
-            (Scope::Cgroup(_), Some((_, key))) => (key, Culprit::Cgroup),
-            (Scope::Cgroup(cgroup), None) => {
-                let member = table
-                    .iter()
-                    .filter(|process| process.cgroup_id == Some(cgroup))
-                    .map(|process| process.key)
-                    .min();
-                let nobody = ProcessKey {
-                    tgid: 0,
-                    start_ns: 0,
-                };
-                (member.unwrap_or(nobody), Culprit::Cgroup)
-            }
-        }
-    }
-
-    fn saturated(&self, scope: Scope, active: Active, mean: Mean, table: &Table) -> Signal {
-        let blamed = match active.culprit {
-            Culprit::Process => self
-                .processes
-                .get(active.process)
-                .map_or(mean, |window| window.mean()),
-            _ => mean,
-        };
-        Signal::Saturated {
-            scope,
-            process: active.process,
-            evidence: CpuEvidence {
-                culprit: active.culprit,
-                cores: blamed.cores(),
-                host_share: blamed.host_share(),
-                window_s: seconds(blamed.elapsed_ns),
-                since_ns: match active.culprit {
-                    Culprit::Process => active.since_ns.max(active.process.start_ns),
-                    _ => active.since_ns,
-                },
+            .get(active.process)
+            .map_or(mean, |window| window.mean()),
+        _ => mean,
+    };
+    Signal::Saturated {
+        scope,
+        process: active.process,
+        evidence: CpuEvidence {
+            culprit: active.culprit,
+            cores: blamed.cores(),
+            host_share: blamed.host_share(),
+            window_s: seconds(blamed.elapsed_ns),
+            since_ns: match active.culprit {
+                Culprit::Process => active.since_ns.max(active.process.start_ns),
+                _ => active.since_ns,
             },
-            victims: self.victims(scope, active, table),
-        }
+            steal_share: None,
+            accepts_per_s: None,
+            usual_accepts_per_s: None,
+        },
+        victims: blame::victims(scope, active.process, active.culprit, usage, &world.table),
     }
-
-    /// Other groups, and what is left of the culprit's own group when one process is blamed.
-    fn victims(&self, scope: Scope, active: Active, table: &Table) -> Vec<Waiting> {
-        let own_group = table.get(active.process).map(|process| process.group);
-        let mut victims: Vec<Waiting> = Vec::new();
-        for (group, window) in self.groups.sorted() {
-            let mut mean = window.mean();
-            if scope == Scope::Group(group) || own_group == Some(group) {
-                let Some(own) = self.processes.get(active.process) else {
-                    continue;
-                };
-                if active.culprit != Culprit::Process {
-                    continue;
-                }
-                let used = own.mean().used;
-                mean.used.cpu_ns = mean.used.cpu_ns.saturating_sub(used.cpu_ns);
-                mean.used.run_delay_ns = mean.used.run_delay_ns.saturating_sub(used.run_delay_ns);
-            }
-            let waited = share(mean.used.run_delay_ns, mean.elapsed_ns);
-            let kernel = table.get(group).is_some_and(|root| root.kernel_thread);
-            if mean.run_delay_share() >= VICTIM_SHARE && waited >= VICTIM_WAIT_SHARE && !kernel {
-                victims.push(Waiting {
-                    group,
-                    run_delay_share: mean.run_delay_share(),
-                    run_delay_ns: mean.used.run_delay_ns,
-                });
-            }
-        }
-        victims.sort_by_key(|victim| (std::cmp::Reverse(victim.run_delay_ns), victim.group));
-        victims.truncate(MAX_VICTIMS);
-        victims
-    }
-}
-
-fn is_saturated(window: &crate::detect::window::Window, config: &Config, threshold: f64) -> bool {
-    let mean = window.mean();
-    let passes = config.window_s as usize;
-    let steady = (config.steady_share * f64::from(config.window_s)).ceil();
-    mean.passes >= passes
-        && mean.host_share() >= threshold
-        && usize_as_f64(window.passes_above(threshold / 2.0)) >= steady
-}
-
-fn is_alive(table: &Table, key: ProcessKey) -> bool {
-    table.get(key).is_some_and(|process| process.is_alive())
-}
-
-fn usize_as_f64(count: usize) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-fn config_ns(seconds: u32) -> u64 {
-    u64::from(seconds) * 1_000_000_000
 }
 
 /// ns as seconds.

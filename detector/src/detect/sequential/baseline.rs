@@ -1,0 +1,364 @@
+//! What is known about one identity: how probable it is that it goes on, or begins, to be busy.
+//!
+//! Counts per condition ([`super::state`]) with an assumed prior of [`PRIOR_S`] seconds, shifted by what the hour of
+//! the week adds to the odds, which is itself shrunk towards the whole week. Days are learned whole: today's
+//! counts wait until the day after tomorrow, then join, weighted at most [`MAX_DAY_S`] per condition, while
+//! what was known fades by a tenth. So nothing can be trained within hours, and a week is most of the memory.
+
+use super::{
+    model::{CONFIRMED_DAYS, Model},
+    state::{BUSY, CONDITIONS, Run, seconds_in},
+};
+
+/// Hours of a week.
+pub(super) const HOURS: usize = 168;
+/// Weight of the assumption about a condition that was hardly seen, s.
+const PRIOR_S: f64 = 4.0;
+/// Weight of the whole week against one of its hours, s.
+const WEEK_S: f64 = 120.0;
+/// Most an hour shifts the log-odds: a factor of 4.5.
+const MAX_SHIFT: f64 = 1.5;
+/// Most a day teaches about one condition, s: a day of an hour-long storm weighs no more than ten minutes.
+const MAX_DAY_S: f64 = 600.0;
+/// What is left of what was known after a day: a memory of ten days.
+const FADE: f32 = 0.9;
+/// Days that are gone through one by one when nobody looked for long: after these nothing is left.
+const MAX_DAYS: u32 = 90;
+/// Standard errors added to an estimate: to be too high costs delay, to be too low costs the budget.
+const ERRORS: f64 = 1.0;
+/// Counts below this are forgotten, with the days they came from.
+const FORGOTTEN: f32 = 0.25;
+
+/// Seconds seen in one hour, and those after which the scope was busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Hour<T> {
+    /// Idle: seconds, then busy.
+    pub(super) idle: [T; 2],
+    /// Busy: seconds, then busy.
+    pub(super) busy: [T; 2],
+}
+
+/// Seconds seen on one day.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Day {
+    pub(super) seen: [u32; CONDITIONS],
+    pub(super) busy: [u32; CONDITIONS],
+    pub(super) hours: [Hour<u32>; 24],
+    /// An episode was counted.
+    pub(super) episode: bool,
+}
+
+impl Day {
+    pub(super) const EMPTY: Day = Day {
+        seen: [0; CONDITIONS],
+        busy: [0; CONDITIONS],
+        hours: [Hour {
+            idle: [0; 2],
+            busy: [0; 2],
+        }; 24],
+        episode: false,
+    };
+}
+
+/// What is known about one identity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Baseline {
+    /// Seconds in each condition, faded.
+    pub(super) seen: [f32; CONDITIONS],
+    /// Those after which it was busy.
+    pub(super) busy: [f32; CONDITIONS],
+    /// Days on which it went on being busy in that condition.
+    pub(super) days: [u8; CONDITIONS],
+    pub(super) hours: Box<[Hour<f32>; HOURS]>,
+    /// Number of the day of `today` since 1970.
+    pub(super) day: u32,
+    pub(super) today: Box<Day>,
+    /// The day before it.
+    pub(super) yesterday: Box<Day>,
+}
+
+impl Baseline {
+    /// Nothing is known; `day` is today's number.
+    pub fn new(day: u32) -> Baseline {
+        Baseline {
+            seen: [0.0; CONDITIONS],
+            busy: [0.0; CONDITIONS],
+            days: [0; CONDITIONS],
+            hours: Box::new([Hour::default(); HOURS]),
+            day,
+            today: Box::new(Day::EMPTY),
+            yesterday: Box::new(Day::EMPTY),
+        }
+    }
+
+    /// Another day may have begun: `true` if something was learned. A clock that is set back changes nothing.
+    pub fn turn(&mut self, day: u32) -> bool {
+        if day <= self.day {
+            return false;
+        }
+        for _ in 0..(day - self.day).min(MAX_DAYS) {
+            let before_yesterday = std::mem::replace(
+                &mut self.yesterday,
+                std::mem::replace(&mut self.today, Box::new(Day::EMPTY)),
+            );
+            // `yesterday` was the day before `self.day`.
+            self.learn_day(&before_yesterday, self.day.wrapping_sub(1));
+            self.day += 1;
+        }
+        self.day = day;
+        true
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "counts of at most 600")]
+    fn learn_day(&mut self, day: &Day, number: u32) {
+        for condition in 0..CONDITIONS {
+            let seen = f64::from(day.seen[condition]);
+            let busy = f64::from(day.busy[condition]);
+            let weight = if seen > MAX_DAY_S {
+                MAX_DAY_S / seen
+            } else {
+                1.0
+            };
+            self.seen[condition] = self.seen[condition] * FADE + (seen * weight) as f32;
+            self.busy[condition] = self.busy[condition] * FADE + (busy * weight) as f32;
+            if day.busy[condition] > 0 {
+                self.days[condition] = self.days[condition].saturating_add(1);
+            } else if self.seen[condition] < FORGOTTEN {
+                self.days[condition] = 0;
+            }
+        }
+        for (hour, told) in day.hours.iter().enumerate() {
+            let at = (number as usize * 24 + hour) % HOURS;
+            let known = &mut self.hours[at];
+            // An hour comes once a week.
+            let fade = FADE.powi(7);
+            for (known, told) in [(&mut known.idle, told.idle), (&mut known.busy, told.busy)] {
+                for (known, told) in known.iter_mut().zip(told) {
+                    *known = if told > 0 { *known * fade } else { *known } + told as f32;
+                }
+            }
+        }
+    }
+
+    /// An idle second was seen, and whether the scope was busy after it. `hour` is that of the day.
+    pub fn learn_idle(&mut self, run: Run, busy: bool, hour: usize) {
+        let Some(condition) = run.condition() else {
+            return;
+        };
+        let after = u32::from(busy);
+        self.today.seen[condition] += 1;
+        self.today.busy[condition] += after;
+        let counts = &mut self.today.hours[hour % 24].idle;
+        counts[0] += 1;
+        counts[1] += after;
+    }
+
+    /// A busy run of that length ended.
+    pub fn learn_run(&mut self, length_s: u32, hour: usize) {
+        self.learn_busy(length_s, hour);
+        let last = Run {
+            busy: true,
+            age_s: length_s,
+        };
+        if let Some(condition) = last.condition() {
+            self.today.busy[condition] -= 1;
+            self.today.hours[hour % 24].busy[1] -= 1;
+        }
+    }
+
+    fn learn_busy(&mut self, length_s: u32, hour: usize) {
+        let length_s = length_s.max(1);
+        for bucket in 0..BUSY {
+            let seconds = seconds_in(bucket, length_s);
+            self.today.seen[bucket] = self.today.seen[bucket].saturating_add(seconds);
+            self.today.busy[bucket] = self.today.busy[bucket].saturating_add(seconds);
+        }
+        let counts = &mut self.today.hours[hour % 24].busy;
+        counts[0] = counts[0].saturating_add(length_s);
+        counts[1] = counts[1].saturating_add(length_s);
+    }
+
+    /// An episode that nobody has to answer for: one observation, at most one a day.
+    pub fn learn_episode(&mut self, busy_s: u32, hour: usize) -> bool {
+        if std::mem::replace(&mut self.today.episode, true) {
+            return false;
+        }
+        self.learn_busy(busy_s, hour);
+        true
+    }
+
+    /// For every condition: how probable a busy second is, held for as probable as the evidence allows.
+    /// `hour` is that of the week.
+    pub fn table(&self, model: &Model, hour: usize) -> [f64; CONDITIONS] {
+        let mut week = Hour::<f32>::default();
+        for told in self.hours.iter() {
+            for at in 0..2 {
+                week.idle[at] += told.idle[at];
+                week.busy[at] += told.busy[at];
+            }
+        }
+        let cell = self.hours[hour % HOURS];
+        let shift_busy = shift(week.busy, cell.busy);
+        let shift_idle = shift(week.idle, cell.idle);
+        std::array::from_fn(|condition| {
+            let (prior, shift) = if condition < BUSY {
+                (model.p_busy, shift_busy)
+            } else {
+                (model.p_idle, shift_idle)
+            };
+            let seen = f64::from(self.seen[condition]);
+            if seen < 1.0 {
+                return prior;
+            }
+            let busy = f64::from(self.busy[condition]);
+            let weight = seen + PRIOR_S;
+            let mean = (busy + PRIOR_S * prior) / weight;
+            let error = (mean * (1.0 - mean) / (weight + 1.0)).sqrt();
+            let p = logistic(log_odds(mean + ERRORS * error) + shift);
+            let most = if self.days[condition] >= CONFIRMED_DAYS {
+                model.p_confirmed
+            } else {
+                model.p_max
+            };
+            p.clamp(model.p_min, most)
+        })
+    }
+}
+
+/// What an hour adds to the log-odds of the week.
+fn shift(week: [f32; 2], hour: [f32; 2]) -> f64 {
+    let [seen, busy] = week.map(f64::from);
+    if seen < 1.0 {
+        return 0.0;
+    }
+    let mean = (busy / seen).clamp(0.001, 0.999);
+    let [hour_seen, hour_busy] = hour.map(f64::from);
+    let shrunk = (hour_busy + WEEK_S * mean) / (hour_seen + WEEK_S);
+    (log_odds(shrunk) - log_odds(mean)).clamp(-MAX_SHIFT, MAX_SHIFT)
+}
+
+fn log_odds(p: f64) -> f64 {
+    let p = p.clamp(0.001, 0.999);
+    (p / (1.0 - p)).ln()
+}
+
+fn logistic(odds: f64) -> f64 {
+    1.0 / (1.0 + (-odds).exp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::model::SATURATION, *};
+
+    /// Days in which every burst lasts `length_s` and there are `bursts` of them.
+    fn days(days: u32, bursts: u32, length_s: u32) -> Baseline {
+        let mut baseline = Baseline::new(0);
+        for day in 0..days {
+            let _ = baseline.turn(day);
+            for _ in 0..bursts {
+                baseline.learn_run(length_s, 3);
+            }
+        }
+        baseline
+    }
+
+    #[test]
+    fn what_is_seen_today_counts_from_the_day_after_tomorrow() {
+        let mut baseline = days(1, 1_000, 9);
+        let untaught = Baseline::new(0).table(&SATURATION, 3);
+        assert_eq!(baseline.table(&SATURATION, 3), untaught);
+        assert!(baseline.turn(1));
+        assert_eq!(baseline.table(&SATURATION, 3), untaught);
+        assert!(baseline.turn(2));
+        assert!(baseline.table(&SATURATION, 3)[1] > 0.79);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_teaches_nothing() {
+        let mut baseline = days(1, 1_000, 9);
+        baseline.day = 10;
+        assert!(!baseline.turn(9));
+        assert!(!baseline.turn(10));
+    }
+
+    #[test]
+    fn bursts_of_five_seconds_excuse_five_seconds_and_not_the_ninth() {
+        let mut baseline = days(1, 200, 5);
+        let _ = baseline.turn(2);
+        let table = baseline.table(&SATURATION, 100);
+        assert_eq!((table[0], table[1]), (SATURATION.p_max, SATURATION.p_max));
+        assert!((table[2] - 0.5).abs() < 0.05, "one of two ends: {table:?}");
+        assert_eq!(table[3], SATURATION.p_busy);
+    }
+
+    #[test]
+    fn a_habit_takes_three_days() {
+        for (taught, expected) in [
+            (1, SATURATION.p_max),
+            (2, SATURATION.p_max),
+            (3, SATURATION.p_confirmed),
+        ] {
+            let mut baseline = Baseline::new(0);
+            for day in 0..taught {
+                let _ = baseline.turn(day);
+                assert!(baseline.learn_episode(600, 3));
+                assert!(!baseline.learn_episode(600, 3), "one a day");
+            }
+            let _ = baseline.turn(taught + 1);
+            let table = baseline.table(&SATURATION, 3);
+            assert_eq!(table[7], expected, "after {taught} days");
+            assert_eq!(table[10], SATURATION.p_busy, "longer than ever");
+        }
+    }
+
+    #[test]
+    fn habits_fade_when_they_are_not_kept() {
+        let mut baseline = days(5, 10, 9);
+        let _ = baseline.turn(6);
+        assert_eq!(baseline.days[1], 5);
+        for day in 7..70 {
+            let _ = baseline.turn(day);
+        }
+        assert_eq!(
+            (baseline.days[1], baseline.table(&SATURATION, 3)[1]),
+            (0, SATURATION.p_busy)
+        );
+    }
+
+    #[test]
+    fn a_busy_hour_is_no_excuse_for_a_quiet_one() {
+        let mut baseline = Baseline::new(0);
+        for hour in 0..24 {
+            // At noon a run lasts three seconds, else one.
+            for _ in 0..1_000 {
+                baseline.learn_run(if hour == 12 { 3 } else { 1 }, hour);
+            }
+        }
+        let _ = baseline.turn(2);
+        let at = |hour| baseline.table(&SATURATION, hour)[0];
+        assert!(at(12) > 0.15 && at(4) < 0.051, "{} {}", at(12), at(4));
+        assert!(
+            (at(12 + 24) - at(4 + 24)).abs() < 1e-9,
+            "another day of the week was not seen"
+        );
+    }
+
+    #[test]
+    fn a_day_teaches_ten_minutes_of_one_condition_at_most() {
+        let mut baseline = days(1, 80_000, 1);
+        let _ = baseline.turn(2);
+        assert!((baseline.seen[0] - 600.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn an_estimate_is_an_upper_bound() {
+        let mut baseline = Baseline::new(0);
+        for _ in 0..50 {
+            baseline.learn_run(1, 0);
+            baseline.learn_run(2, 0);
+        }
+        let _ = baseline.turn(2);
+        // (50 + 4 × 0.12) / 104 = 0.485, and one standard error of 0.049.
+        assert!((baseline.table(&SATURATION, 50)[0] - 0.534).abs() < 0.002);
+    }
+}
