@@ -368,6 +368,10 @@ impl Runtime {
                 tracing::warn!(section, "changed; takes effect at the next start");
             }
         }
+        if options.record.as_ref().is_some_and(|to| to.then_stop) {
+            // A recording is told to nobody.
+            config.sink.clear();
+        }
         if let Err(error) = self.report.reconfigured(&config) {
             tracing::error!(%error, "configuration not reloaded, the old one stays in force");
             return;
