@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::Config,
     deliver::{
-        Event, Kind,
-        sink::{HttpSink, Stdout, http, stdout},
+        Delivery, Event, StartError,
+        sink::{Stdout, stdout},
     },
     event::{self, CloudEvent, Data, HeartbeatDetector, HostInfo, Sequence},
     incident::{Finding, Incident},
@@ -35,7 +35,7 @@ pub struct Report {
     format: Format,
     style: Style,
     stdout: Stdout,
-    http: Option<http::Handle>,
+    delivery: Delivery,
     config_digest: String,
     /// Severity each open incident was last shown with in full.
     shown: HashMap<String, String>,
@@ -52,7 +52,7 @@ impl Report {
         format: Format,
         now: Clock,
     ) -> Result<Self, RunError> {
-        let http = config.sink.http.as_ref().map(HttpSink::spawn).transpose()?;
+        let delivery = Delivery::start(&config.sink)?;
         Ok(Report {
             host,
             // Without a state file a number must not come again after a restart: milliseconds since
@@ -63,7 +63,7 @@ impl Report {
                 colour: std::io::stdout().is_terminal(),
             },
             stdout: Stdout::spawn()?,
-            http,
+            delivery,
             config_digest: digest(config),
             shown: HashMap::new(),
         })
@@ -96,26 +96,38 @@ impl Report {
         let vitals = HeartbeatDetector {
             config_digest: self.config_digest.clone(),
             last_sequence: self.sequence.last(),
-            outbox_depth: self.http.as_ref().map_or(0, |http| http.depth() as u64),
+            outbox_depth: self.delivery.depth() as u64,
             ..vitals
         };
         let event = event::heartbeat(vitals, now.unix_ns, &self.host, &mut self.sequence);
         self.send(event);
     }
 
-    /// Another configuration is in force.
-    pub fn reconfigured(&mut self, config: &Config) {
+    /// Another configuration is in force: receivers that changed are started anew.
+    ///
+    /// # Errors
+    /// A receiver cannot start; all old ones go on.
+    pub fn reconfigured(&mut self, config: &Config) -> Result<(), StartError> {
+        self.delivery.reconfigure(&config.sink)?;
         self.config_digest = digest(config);
+        Ok(())
+    }
+
+    /// Says that a receiver refuses incidents, once for each time it began to.
+    pub fn refusals(&mut self, now: Clock) {
+        for reason in self.delivery.take_refusals() {
+            let event = event::degraded(&reason, now.unix_ns, &self.host, &mut self.sequence);
+            self.send(event);
+        }
     }
 
     /// What sinks could not take or deliver since the start, by name.
     pub fn losses(&self) -> [(&'static str, u64); 3] {
-        let http = self.http.as_ref().map(http::Handle::counters);
-        let http = http.unwrap_or_default();
+        let [dropped, dead_lettered] = self.delivery.losses();
         [
             (stdout::LOSS, self.stdout.dropped()),
-            (http::LOSS_DROPPED, http.dropped),
-            (http::LOSS_DEAD_LETTERED, http.dead_lettered),
+            dropped,
+            dead_lettered,
         ]
     }
 
@@ -123,9 +135,8 @@ impl Report {
     pub async fn stop(mut self, now: Clock, patience: Duration) {
         let event = event::stopped("stop", now.unix_ns, &self.host, &mut self.sequence);
         self.send(event);
-        if let Some(http) = self.http.take() {
-            let counters = http.shutdown(patience).await;
-            tracing::info!(?counters, "http sink");
+        for (sink, counters) in self.delivery.stop(patience).await {
+            tracing::info!(sink, ?counters, "receiver");
         }
         let dropped = self.stdout.shutdown(patience);
         if dropped > 0 {
@@ -134,12 +145,11 @@ impl Report {
     }
 
     fn send(&mut self, event: CloudEvent) {
-        let body = serde_json::to_vec(&event).expect("an event is made of strings and numbers");
-        let body = Bytes::from(body);
+        let written = Event::new(&event);
         match self.format {
             Format::Json => {
-                let mut line = Vec::with_capacity(body.len() + 1);
-                line.extend_from_slice(&body);
+                let mut line = Vec::with_capacity(written.body.len() + 1);
+                line.extend_from_slice(&written.body);
                 line.push(b'\n');
                 self.stdout.send(Bytes::from(line));
             }
@@ -149,18 +159,7 @@ impl Report {
                 }
             }
         }
-        if let Some(http) = &self.http {
-            let kind = match event.data {
-                Data::Incident(_) => Kind::Incident,
-                _ => Kind::Other,
-            };
-            http.send(Event {
-                id: event.id,
-                kind,
-                subject: event.subject.unwrap_or_default(),
-                body,
-            });
-        }
+        self.delivery.send(&written);
     }
 
     /// The whole block when it is new or worse than it was shown, a line otherwise.

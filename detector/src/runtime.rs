@@ -74,9 +74,9 @@ pub enum RunError {
     /// A pass over the tasks failed.
     #[error(transparent)]
     Scan(#[from] crate::source::scan::ScanError),
-    /// The HTTP sink cannot start.
+    /// A receiver cannot start.
     #[error(transparent)]
-    Http(#[from] crate::deliver::sink::http::HttpSinkError),
+    Receiver(#[from] crate::deliver::StartError),
     /// The recording cannot be begun, or not be finished.
     #[error("cannot write the recording {}: {source}", .path.display())]
     Record {
@@ -281,6 +281,7 @@ impl Runtime {
         let clock = Clock::now();
         self.scanner
             .pass(&mut self.loaded, clock, &own, &mut self.scan)?;
+        self.report.refusals(clock);
         for loss in &self.scan.losses {
             self.losses.add(loss);
             tracing::error!(class = loss.class, count = loss.count, "lost");
@@ -362,15 +363,21 @@ impl Runtime {
         for (section, changed) in [
             ("kernel", config.kernel != options.config.kernel),
             ("enrich", config.enrich != options.config.enrich),
-            ("sink", config.sink != options.config.sink),
         ] {
             if changed {
                 tracing::warn!(section, "changed; takes effect at the next start");
             }
         }
+        if options.record.as_ref().is_some_and(|to| to.then_stop) {
+            // A recording is told to nobody.
+            config.sink.clear();
+        }
+        if let Err(error) = self.report.reconfigured(&config) {
+            tracing::error!(%error, "configuration not reloaded, the old one stays in force");
+            return;
+        }
         self.engine
             .reconfigure(config.for_engine(&host::addresses()));
-        self.report.reconfigured(&config);
         options.config = config;
         tracing::info!("configuration reloaded");
     }

@@ -1,10 +1,10 @@
 //! `detector record`: the daemon, without receivers and with a recording.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use super::Record;
 use crate::{
-    config::{Config, Sink},
+    config::Config,
     report::Format,
     runtime::{self, Options, RecordTo},
 };
@@ -16,7 +16,7 @@ pub fn execute(record: Record, config: Config) -> anyhow::Result<ExitCode> {
         .build()?;
     runtime.block_on(runtime::run(Options {
         config: Config {
-            sink: Sink::default(),
+            sink: BTreeMap::new(),
             ..config
         },
         config_path: record.configuration.config,

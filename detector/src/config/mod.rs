@@ -10,8 +10,10 @@
 mod error;
 mod locate;
 mod section;
+mod sink;
 
 use std::{
+    collections::BTreeMap,
     io::Read,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -19,9 +21,16 @@ use std::{
 
 pub use error::{ConfigError, Place};
 use ipnet::IpNet;
-pub use section::{Enrich, Http, Kernel, Sink};
+pub use section::{Enrich, Kernel};
 use serde::{Deserialize, Serialize};
+pub use sink::{
+    Alertmanager as AlertmanagerSink, Command as CommandSink, Common, File as FileSink,
+    Http as HttpSink, Kind as SinkKind, Message, Mode, Nats as NatsSink, Otlp as OtlpSink,
+    Pagerduty as PagerdutySink, Sink, Syslog as SyslogSink, Tls, Web,
+};
+use toml::de::{DeTable, Deserializer};
 
+use self::sink::Fault;
 use crate::detect;
 
 /// Where the configuration is looked for when no path is given.
@@ -45,8 +54,9 @@ pub struct Config {
     pub enrich: Enrich,
     /// Ring sizes and intervals.
     pub kernel: Kernel,
-    /// Where incidents are sent.
-    pub sink: Sink,
+    /// Where events are sent, by the operator's name for it. Read apart: the type decides which keys there are.
+    #[serde(skip_deserializing)]
+    pub sink: BTreeMap<String, Sink>,
 }
 
 impl Config {
@@ -85,8 +95,14 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Syntax`] or [`ConfigError::Invalid`].
     pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
-        let config: Config =
-            toml::from_str(text).map_err(|error| syntax(path.into(), text, &error))?;
+        let fault = |fault: Fault| syntax(path.into(), text, fault);
+        let mut root = DeTable::parse(text).map_err(|error| fault(error.into()))?;
+        let sinks = root.get_mut().remove("sink");
+        let mut config =
+            Config::deserialize(Deserializer::from(root)).map_err(|error| fault(error.into()))?;
+        if let Some(sinks) = sinks {
+            config.sink = sink::parse(sinks).map_err(fault)?;
+        }
         match config.problem() {
             None => Ok(config),
             Some((key, reason)) => Err(ConfigError::Invalid {
@@ -118,18 +134,23 @@ impl Config {
             })
             .or_else(|| self.enrich.problem())
             .or_else(|| self.kernel.problem())
-            .or_else(|| self.sink.problem())
+            .or_else(|| {
+                self.sink
+                    .iter()
+                    .find_map(|(name, sink)| sink::problem(name, sink))
+            })
     }
 }
 
-fn syntax(path: PathBuf, text: &str, error: &toml::de::Error) -> ConfigError {
-    let span = error.span();
+fn syntax(path: PathBuf, text: &str, fault: Fault) -> ConfigError {
+    let key = fault
+        .span
+        .as_ref()
+        .and_then(|span| locate::key_at(text, span.start));
     ConfigError::Syntax {
-        key: span
-            .as_ref()
-            .and_then(|span| locate::key_at(text, span.start)),
-        place: Box::new(Place::new(path, text, span)),
-        reason: error.message().to_owned(),
+        key,
+        place: Box::new(Place::new(path, text, fault.span)),
+        reason: fault.reason,
     }
 }
 

@@ -1,6 +1,9 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use super::*;
+use super::{
+    sink::{Http as HttpSink, Kind as SinkKind},
+    *,
+};
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("d.toml"), text)
@@ -39,7 +42,7 @@ fn default_file_names_every_key() {
 }
 
 #[test]
-fn commented_sink_of_the_default_file_holds_its_defaults() {
+fn commented_sinks_of_the_default_file_hold_their_defaults() {
     let is_key = |line: &str| {
         line.starts_with('[')
             || line.split(" = ").next().is_some_and(|key| {
@@ -55,19 +58,35 @@ fn commented_sink_of_the_default_file_holds_its_defaults() {
         })
         .map(|line| format!("{line}\n"))
         .collect();
-    let http = Http {
-        bearer_token_file: Some("/etc/detector/token".into()),
+    let found = parse(&text).unwrap();
+    let mut expected = Config::default();
+    let mut http = Sink::new(SinkKind::Http(HttpSink {
+        url: "https://escalation.example/events".to_owned(),
+        mode: Mode::Structured,
+    }));
+    http.tls = Tls {
         ca_file: Some("/etc/detector/ca.pem".into()),
-        ..Http::new("https://escalation.example/events")
+        client_cert_file: Some("/etc/detector/client.pem".into()),
+        client_key_file: Some("/etc/detector/client.key".into()),
     };
-    let sink = Sink { http: Some(http) };
-    assert_eq!(
-        parse(&text).unwrap(),
-        Config {
-            sink,
-            ..Config::default()
-        }
-    );
+    http.web.proxy = Some("http://proxy.example:3128".to_owned());
+    http.web.bearer_token_file = Some("/etc/detector/token".into());
+    expected.sink.insert("http".to_owned(), http);
+    // What is required, alone: everything else that is written has to be its default.
+    for (name, required) in [
+        (
+            "alertmanager",
+            "urls = [\"http://am1.example:9093\", \"http://am2.example:9093\"]",
+        ),
+        (
+            "archive",
+            "type = \"file\"\npath = \"/var/log/detector/events.ndjson\"",
+        ),
+    ] {
+        let mut alone = parse(&format!("[sink.{name}]\n{required}\n")).unwrap();
+        expected.sink.append(&mut alone.sink);
+    }
+    assert_eq!(found, expected);
 }
 
 #[test]

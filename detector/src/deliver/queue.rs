@@ -1,94 +1,252 @@
-//! Events that wait for a receiver: bounded, in order, and what goes first when there are too many.
+//! Events that wait in memory for one receiver: bounded, in order, and what goes first when there are too many.
+//!
+//! When full, a heartbeat goes before a finding, that before what the detector says about itself, and an update of an
+//! incident that has a newer one before everything that says more; only then the oldest. Every event that goes is counted.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+};
 
-use bytes::Bytes;
+use tokio::sync::Notify;
 
-/// What an event is worth when not all can be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The life of an incident: what somebody is woken for.
-    Incident,
-    /// Findings, heartbeats and the like.
-    Other,
+use super::{
+    Class, Event,
+    feed::{Feed, Pending, Settled},
+};
+
+/// A queue that a producer, who never waits, and a [`Feed`] share.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    shared: Arc<Shared>,
 }
 
-/// One event, ready to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// CloudEvents `id`: the receiver's key against duplicates.
-    pub id: String,
-    /// What it is worth.
-    pub kind: Kind,
-    /// CloudEvents `subject`, for logs.
-    pub subject: String,
-    /// The whole event in structured mode (JSON).
-    pub body: Bytes,
-}
-
-/// A bounded queue in order of arrival.
 #[derive(Debug)]
-pub(super) struct Queue {
+struct Shared {
+    state: Mutex<State>,
+    /// Something was queued, or the queue was closed.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
     capacity: usize,
     events: VecDeque<Event>,
+    /// No more events are taken.
+    closed: bool,
+    dropped: u64,
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize) -> Queue {
+    /// An empty queue for `capacity` events, at least one.
+    pub fn new(capacity: usize) -> Queue {
         Queue {
-            capacity: capacity.max(1),
-            events: VecDeque::new(),
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    capacity: capacity.max(1),
+                    events: VecDeque::new(),
+                    closed: false,
+                    dropped: 0,
+                }),
+                changed: Notify::new(),
+            }),
         }
     }
 
-    /// Appends, and gives what had to go: the oldest event that is no incident, else the oldest.
-    pub(super) fn push(&mut self, event: Event) -> Option<Event> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared
+            .state
+            .lock()
+            .expect("no holder of the lock panics")
+    }
+
+    /// Appends. Gives what had to go, and how many went so far.
+    pub fn push(&self, event: Event) -> Option<(Event, u64)> {
+        let mut state = self.state();
+        let lost = if state.closed {
+            Some(event)
+        } else {
+            state.push(event)
+        };
+        let lost = lost.map(|event| {
+            state.dropped += 1;
+            (event, state.dropped)
+        });
+        drop(state);
+        self.shared.changed.notify_one();
+        lost
+    }
+
+    /// Takes no more events: its feed ends when it is empty.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.shared.changed.notify_one();
+    }
+
+    /// Another bound from now on; what is over it goes with the next event.
+    pub fn resize(&self, capacity: usize) {
+        self.state().capacity = capacity.max(1);
+    }
+
+    /// Events waiting, those being sent included.
+    pub fn len(&self) -> usize {
+        self.state().events.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Events that had to go so far.
+    pub fn dropped(&self) -> u64 {
+        self.state().dropped
+    }
+
+    /// The place of the sink in it. One at a time.
+    pub fn feed(&self) -> QueueFeed {
+        QueueFeed {
+            queue: self.clone(),
+            given: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    fn push(&mut self, event: Event) -> Option<Event> {
         self.events.push_back(event);
         if self.events.len() <= self.capacity {
             return None;
         }
-        let least = self.events.iter().position(|e| e.kind == Kind::Other);
-        self.events.remove(least.unwrap_or(0))
+        self.events.remove(self.least())
     }
 
-    /// The oldest.
-    pub(super) fn pop(&mut self) -> Option<Event> {
-        self.events.pop_front()
+    /// The event that is missed least.
+    fn least(&self) -> usize {
+        let oldest = |class| self.events.iter().position(|event| event.class == class);
+        oldest(Class::Heartbeat)
+            .or_else(|| oldest(Class::Finding))
+            .or_else(|| oldest(Class::Agent))
+            .or_else(|| self.superseded())
+            .unwrap_or(0)
     }
 
-    /// Events waiting.
-    pub(super) fn len(&self) -> usize {
-        self.events.len()
+    /// The oldest event of an incident that a later event of the same incident says again, and more.
+    fn superseded(&self) -> Option<usize> {
+        let mut newer: HashSet<&str> = HashSet::new();
+        let mut oldest = None;
+        for (at, event) in self.events.iter().enumerate().rev() {
+            if !newer.insert(&event.subject) {
+                oldest = Some(at);
+            }
+        }
+        oldest
+    }
+}
+
+/// One sink's place in a [`Queue`].
+#[derive(Debug)]
+pub struct QueueFeed {
+    queue: Queue,
+    /// Sequence numbers that `next` gave last: some may be gone when they are settled.
+    given: Vec<u64>,
+}
+
+impl Feed for QueueFeed {
+    fn next(&mut self, limit: usize) -> Pending<'_, Option<Vec<Event>>> {
+        Box::pin(async move {
+            loop {
+                {
+                    let state = self.queue.state();
+                    if !state.events.is_empty() {
+                        let events: Vec<Event> = state.events.iter().take(limit).cloned().collect();
+                        self.given = events.iter().map(|event| event.sequence).collect();
+                        return Some(events);
+                    }
+                    if state.closed {
+                        return None;
+                    }
+                }
+                // A permit is kept when nobody waits, so no event is overlooked.
+                self.queue.shared.changed.notified().await;
+            }
+        })
+    }
+
+    fn settle(&mut self, count: usize, _how: Settled) -> Pending<'_, ()> {
+        let done: Vec<u64> = self.given.drain(..count.min(self.given.len())).collect();
+        self.queue
+            .state()
+            .events
+            .retain(|event| !done.contains(&event.sequence));
+        Box::pin(std::future::ready(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
-    fn event(id: &str) -> Event {
+    /// `h…`, `f…`, `a…`: by class; anything else is an event of the incident of that letter.
+    fn event(sequence: u64, id: &str) -> Event {
         Event {
+            sequence,
             id: id.to_owned(),
-            kind: if id.starts_with('i') {
-                Kind::Incident
-            } else {
-                Kind::Other
+            class: match id.as_bytes()[0] {
+                b'h' => Class::Heartbeat,
+                b'f' => Class::Finding,
+                b'a' => Class::Agent,
+                _ => Class::Incident,
             },
-            subject: String::new(),
+            severity: None,
+            subject: id[..1].to_owned(),
             body: Bytes::new(),
         }
     }
 
     #[test]
-    fn full_queue_gives_up_what_is_no_incident_first() {
-        let mut queue = Queue::new(3);
-        let gone: Vec<String> = ["i1", "a", "b", "i2", "i3", "i4", "c"]
-            .into_iter()
-            .filter_map(|id| queue.push(event(id)))
-            .map(|event| event.id)
+    fn full_queue_gives_up_what_is_missed_least() {
+        let queue = Queue::new(3);
+        let ids = [
+            "x1", "h1", "f1", "a1", "x2", "y1", "h2", "x3", "y2", "z1", "w1",
+        ];
+        let gone: Vec<(String, u64)> = (0..)
+            .zip(ids)
+            .filter_map(|(sequence, id)| queue.push(event(sequence, id)))
+            .map(|(event, total)| (event.id, total))
             .collect();
-        let left: Vec<String> = std::iter::from_fn(|| queue.pop()).map(|e| e.id).collect();
-        assert_eq!(gone, ["a", "b", "i1", "c"]);
-        assert_eq!(left, ["i2", "i3", "i4"]);
+        let left: Vec<String> = queue.state().events.iter().map(|e| e.id.clone()).collect();
+        let names: Vec<&str> = gone.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(names, ["h1", "f1", "a1", "h2", "x1", "x2", "y1", "x3"]);
+        assert_eq!(gone.last().expect("some went").1, 8);
+        assert_eq!(left, ["y2", "z1", "w1"]);
+    }
+
+    #[tokio::test]
+    async fn event_stays_until_it_is_settled_even_when_others_went_meanwhile() {
+        let queue = Queue::new(2);
+        let mut feed = queue.feed();
+        queue.push(event(1, "h1"));
+        queue.push(event(2, "x1"));
+        let ids = |events: Option<Vec<Event>>| -> Vec<String> {
+            events
+                .unwrap_or_default()
+                .into_iter()
+                .map(|e| e.id)
+                .collect()
+        };
+        assert_eq!(ids(feed.next(9).await), ["h1", "x1"]);
+        assert_eq!(ids(feed.next(1).await), ["h1"]);
+        // The heartbeat in flight goes; settling it must not take the incident instead.
+        queue.push(event(3, "y1"));
+        feed.settle(1, Settled::Delivered).await;
+        assert_eq!(ids(queue.feed().next(9).await), ["x1", "y1"]);
+        queue.close();
+        assert!(queue.push(event(4, "z1")).is_some());
+        assert_eq!(ids(feed.next(9).await), ["x1", "y1"]);
+        feed.settle(2, Settled::Delivered).await;
+        assert_eq!(feed.next(9).await, None);
     }
 }

@@ -18,54 +18,55 @@ pub struct Policy {
     pub retry_after_max: Duration,
 }
 
-/// How an attempt ended.
+/// Whose rules say what a status means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The receiver answered.
-    Answered {
-        /// HTTP status.
-        status: u16,
-        /// What `Retry-After` asks for.
-        retry_after: Option<Duration>,
-    },
-    /// No answer: connection, TLS or time-out.
-    Unanswered,
+pub enum Protocol {
+    /// CloudEvents over HTTP, and Alertmanager: 429 and 5xx pass, any other 4xx is about the event.
+    Http,
+    /// PagerDuty's Events API v2: the same; 400 must never be repeated.
+    Pagerduty,
+    /// OTLP/HTTP: only 429, 502, 503 and 504 may be repeated.
+    Otlp,
 }
 
-/// What to do with the event.
+/// What a status means for the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum Meaning {
     /// The receiver has it.
     Delivered,
-    /// Again, after this long.
-    Retry(Duration),
+    /// Not now.
+    Retry,
     /// The receiver will never take it.
-    DeadLetter,
+    Refused,
 }
 
-/// Decides after attempt number `attempt` (from 0). `random` is uniform over all of `u64`.
+/// What an HTTP status means.
 ///
-/// A redirect (3xx) is not followed, since it would carry the token to another host; it says nothing about the
-/// event and is repeated until somebody repairs the address.
-pub fn decide(policy: &Policy, attempt: u32, outcome: Outcome, random: u64) -> Decision {
+/// A redirect (3xx) is not followed, since it would carry the token to another host. It says nothing about the
+/// event and is repeated until somebody repairs the address; OTLP alone forbids even that.
+pub fn meaning(protocol: Protocol, status: u16) -> Meaning {
+    match (protocol, status) {
+        (_, 200..300) => Meaning::Delivered,
+        (_, 429 | 502 | 503 | 504) => Meaning::Retry,
+        (Protocol::Otlp, _) | (_, 400..500) => Meaning::Refused,
+        _ => Meaning::Retry,
+    }
+}
+
+/// How long to wait after failure number `attempt` (from 0). `asked` is what the receiver asks for; `random` is
+/// uniform over all of `u64`.
+pub fn wait(policy: &Policy, attempt: u32, asked: Option<Duration>, random: u64) -> Duration {
     let bound = policy
         .initial
         .saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX))
         .min(policy.max);
-    match outcome {
-        Outcome::Answered { status, .. } if (200..300).contains(&status) => Decision::Delivered,
-        Outcome::Answered { status, .. } if (400..500).contains(&status) && status != 429 => {
-            Decision::DeadLetter
-        }
-        Outcome::Answered {
-            retry_after: Some(asked),
-            ..
-        } => {
-            // Never earlier than asked, and not all at that very moment.
+    match asked {
+        // Never earlier than asked, and not all at that very moment.
+        Some(asked) => {
             let asked = asked.min(policy.retry_after_max);
-            Decision::Retry(asked + part(policy.initial.min(policy.max), random))
+            asked + part(policy.initial.min(policy.max), random)
         }
-        Outcome::Answered { .. } | Outcome::Unanswered => Decision::Retry(part(bound, random)),
+        None => part(bound, random),
     }
 }
 
@@ -99,66 +100,50 @@ mod tests {
         retry_after_max: Duration::from_secs(300),
     };
 
-    fn answered(status: u16) -> Outcome {
-        Outcome::Answered {
-            status,
-            retry_after: None,
-        }
-    }
-
     #[test]
-    fn status_decides_between_delivered_retry_and_dead_letter() {
-        let kind = |outcome| match decide(&POLICY, 0, outcome, 0) {
-            Decision::Delivered => "delivered",
-            Decision::Retry(_) => "retry",
-            Decision::DeadLetter => "dead letter",
-        };
-        for (statuses, expected) in [
-            (&[200, 202, 204, 299][..], "delivered"),
-            (&[429, 500, 502, 503, 504, 599, 301, 307], "retry"),
-            (&[400, 401, 403, 404, 413, 422], "dead letter"),
+    fn protocol_and_status_decide_between_delivered_retry_and_refused() {
+        use Meaning::{Delivered, Refused, Retry};
+        for (statuses, http, pagerduty, otlp) in [
+            (&[200, 202, 204, 299][..], Delivered, Delivered, Delivered),
+            (&[429, 502, 503, 504], Retry, Retry, Retry),
+            (&[500, 501, 505, 599], Retry, Retry, Refused),
+            (&[100, 301, 307], Retry, Retry, Refused),
+            (
+                &[400, 401, 403, 404, 408, 413, 422],
+                Refused,
+                Refused,
+                Refused,
+            ),
         ] {
             for status in statuses {
-                assert_eq!(kind(answered(*status)), expected, "{status}");
+                let found = [Protocol::Http, Protocol::Pagerduty, Protocol::Otlp]
+                    .map(|protocol| meaning(protocol, *status));
+                assert_eq!(found, [http, pagerduty, otlp], "{status}");
             }
         }
-        assert_eq!(kind(Outcome::Unanswered), "retry");
     }
 
     #[test]
     fn wait_doubles_up_to_its_bound_and_starts_at_nothing() {
-        let wait = |attempt, random| decide(&POLICY, attempt, Outcome::Unanswered, random);
+        let wait = |attempt, random| wait(&POLICY, attempt, None, random);
         let half = 1 << 63;
-        let waits: Vec<Decision> = [0, 1, 2, 6, 7, 31, 32, u32::MAX]
+        let waits: Vec<Duration> = [0, 1, 2, 6, 7, 31, 32, u32::MAX]
             .into_iter()
             .map(|attempt| wait(attempt, half))
             .collect();
-        let expected = [250, 500, 1000, 16_000, 30_000, 30_000, 30_000, 30_000]
-            .map(|ms| Decision::Retry(Duration::from_millis(ms)));
+        let expected =
+            [250, 500, 1000, 16_000, 30_000, 30_000, 30_000, 30_000].map(Duration::from_millis);
         assert_eq!(waits, expected);
-        assert_eq!(wait(9, 0), Decision::Retry(Duration::ZERO));
-        let Decision::Retry(longest) = wait(9, u64::MAX) else {
-            panic!("not a retry");
-        };
-        assert!(longest < POLICY.max);
+        assert_eq!(wait(9, 0), Duration::ZERO);
+        assert!(wait(9, u64::MAX) < POLICY.max);
     }
 
     #[test]
     fn receiver_that_asks_for_a_wait_gets_it_up_to_the_cap() {
-        let wait = |status, seconds, random| {
-            let retry_after = Some(Duration::from_secs(seconds));
-            let outcome = Outcome::Answered {
-                status,
-                retry_after,
-            };
-            decide(&POLICY, 0, outcome, random)
-        };
-        let ms = |ms| Decision::Retry(Duration::from_millis(ms));
-        assert_eq!(wait(429, 7, 0), ms(7000));
-        assert_eq!(wait(503, 7, 1 << 63), ms(7250));
-        assert_eq!(wait(429, u64::MAX, 0), ms(300_000));
-        assert_eq!(wait(200, 7, 0), Decision::Delivered);
-        assert_eq!(wait(400, 7, 0), Decision::DeadLetter);
+        let wait = |seconds, random| wait(&POLICY, 0, Some(Duration::from_secs(seconds)), random);
+        assert_eq!(wait(7, 0), Duration::from_millis(7000));
+        assert_eq!(wait(7, 1 << 63), Duration::from_millis(7250));
+        assert_eq!(wait(u64::MAX, 0), Duration::from_secs(300));
     }
 
     #[test]

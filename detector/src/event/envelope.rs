@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AgentEvent, Cloud, FindingData, Heartbeat, IncidentData, schema::SCHEMA_ID};
+use super::{
+    AgentEvent, Cloud, FindingData, Heartbeat, HostFields, IncidentData, schema::SCHEMA_ID,
+};
 
 /// `source` is this and the host's id.
 pub const SOURCE_PREFIX: &str = "urn:detector:host:";
@@ -47,6 +49,18 @@ pub enum Data {
     Heartbeat(Box<Heartbeat>),
     /// `detector.agent.*`.
     Agent(Box<AgentEvent>),
+}
+
+impl Data {
+    /// The host it is about.
+    pub fn host(&self) -> &HostFields {
+        match self {
+            Data::Incident(data) => &data.host,
+            Data::Finding(data) => &data.host,
+            Data::Heartbeat(data) => &data.host,
+            Data::Agent(data) => &data.host,
+        }
+    }
 }
 
 /// Where events come from. Plain values, found by whoever starts the program.

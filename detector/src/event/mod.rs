@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods)]
 
 mod agent;
+mod drill;
 mod envelope;
 mod from;
 mod incident;
@@ -18,6 +19,7 @@ mod tests;
 pub use agent::{
     AgentEvent, Heartbeat, HeartbeatDetector, degraded, finding, heartbeat, started, stopped,
 };
+pub use drill::{Drill, MARK};
 pub use envelope::{CloudEvent, Data, HostInfo, SOURCE_PREFIX, Sequence, timestamp};
 pub use from::from_incident;
 pub use incident::*;

@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use super::subject::Subject;
 use crate::{
     detect::path::PathClass,
@@ -9,7 +11,8 @@ use crate::{
 };
 
 /// How loud.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Kept and queryable; wakes nobody.
     Info,
@@ -20,6 +23,13 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// The severity of that stable name.
+    pub fn from_name(name: &str) -> Option<Severity> {
+        [Severity::Info, Severity::Warning, Severity::Critical]
+            .into_iter()
+            .find(|severity| severity.name() == name)
+    }
+
     /// Stable name.
     pub fn name(self) -> &'static str {
         match self {

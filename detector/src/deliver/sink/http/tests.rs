@@ -1,136 +1,27 @@
-use std::{collections::VecDeque, time::Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::TcpListener;
 
 use super::*;
+use crate::deliver::{
+    Class, Counters, Delivery,
+    sink::secret::SecretError,
+    testing::{Act, ERROR, OK, REFUSED, Server, bodies, counters, event, only, quick, until},
+};
 
-/// How the server treats one request.
-#[derive(Clone, Copy)]
-enum Act {
-    /// These bytes, then the connection is closed.
-    Answer(&'static str),
-    /// A reset in place of an answer.
-    Reset,
-    /// These bytes, and nothing more until the client leaves.
-    Stall(&'static str),
+fn to(url: &str, mode: Mode) -> config::Sink {
+    quick(config::SinkKind::Http(config::HttpSink {
+        url: url.to_owned(),
+        mode,
+    }))
 }
 
-const OK: Act =
-    Act::Answer("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-const ERROR: Act =
-    Act::Answer("HTTP/1.1 500 Oops\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops");
-const REFUSED: Act = Act::Answer(
-    "HTTP/1.1 400 Bad Request\r\ncontent-length: 12\r\nconnection: close\r\n\r\nno \x1b[31m data",
-);
-
-/// A request as it came.
-#[derive(Debug)]
-struct Received {
-    head: String,
-    body: String,
-    at: Instant,
+fn config(url: &str) -> config::Sink {
+    to(url, Mode::Structured)
 }
 
-/// A receiver on 127.0.0.1 that follows a script, then keeps to its last line.
-struct Server {
-    url: String,
-    received: Arc<Mutex<Vec<Received>>>,
-}
-
-impl Server {
-    async fn start(script: impl IntoIterator<Item = Act>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/events", listener.local_addr().unwrap());
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let mut script: VecDeque<Act> = script.into_iter().collect();
-        let log = Arc::clone(&received);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let act = match script.len() {
-                    1 => script[0],
-                    _ => script.pop_front().unwrap(),
-                };
-                serve(stream, act, &log).await;
-            }
-        });
-        Server { url, received }
-    }
-
-    fn bodies(&self) -> Vec<String> {
-        let received = self.received.lock().unwrap();
-        received
-            .iter()
-            .map(|request| request.body.clone())
-            .collect()
-    }
-}
-
-async fn serve(mut stream: TcpStream, act: Act, log: &Mutex<Vec<Received>>) {
-    let mut bytes = Vec::new();
-    let received = loop {
-        if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
-            return;
-        }
-        let text = String::from_utf8(bytes.clone()).unwrap();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let head = head.to_ascii_lowercase();
-        let length = head.split("content-length: ").nth(1).unwrap();
-        let length: usize = length.lines().next().unwrap().parse().unwrap();
-        if body.len() == length {
-            let body = body.to_owned();
-            let at = Instant::now();
-            break Received { head, body, at };
-        }
-    };
-    log.lock().unwrap().push(received);
-    match act {
-        Act::Answer(text) => {
-            let _ = stream.write_all(text.as_bytes()).await;
-        }
-        Act::Reset => stream.set_zero_linger().unwrap(),
-        Act::Stall(text) => {
-            let _ = stream.write_all(text.as_bytes()).await;
-            // Ends when the client closes.
-            let _ = stream.read_to_end(&mut Vec::new()).await;
-        }
-    }
-}
-
-fn config(url: &str) -> config::Http {
-    config::Http {
-        retry_initial_ms: 1,
-        retry_max_ms: 5,
-        timeout_ms: 60_000,
-        ..config::Http::new(url)
-    }
-}
-
-fn event(id: &str) -> Event {
-    Event {
-        id: id.to_owned(),
-        kind: Kind::Incident,
-        subject: "incident".to_owned(),
-        body: Bytes::from(format!("{{\"id\":\"{id}\"}}")),
-    }
-}
-
-fn bodies(ids: &[&str]) -> Vec<String> {
-    ids.iter()
-        .map(|id| format!("{{\"id\":\"{id}\"}}"))
-        .collect()
-}
-
-/// Sends the events, waits until all are settled, and ends the sink.
-async fn deliver(config: &config::Http, ids: &[&str]) -> Counters {
-    let sink = HttpSink::spawn(config).unwrap();
-    ids.iter().for_each(|id| sink.send(event(id)));
-    sink.shutdown(Duration::from_secs(30)).await
+async fn deliver(config: &config::Sink, ids: &[&str]) -> Counters {
+    crate::deliver::testing::deliver(config, ids.iter().map(|id| event(id))).await
 }
 
 #[tokio::test]
@@ -181,10 +72,8 @@ async fn failing_receiver_gets_every_event_again_in_order() {
 async fn refused_event_is_a_dead_letter_and_does_not_hold_up_the_next() {
     let stalled = Act::Stall("HTTP/1.1 404 No\r\ncontent-length: 5000\r\n\r\nwhy");
     let server = Server::start([REFUSED, stalled, OK]).await;
-    let quick = config::Http {
-        timeout_ms: 300,
-        ..config(&server.url)
-    };
+    let mut quick = config(&server.url);
+    quick.common.timeout_ms = 300;
     let counters = deliver(&quick, &["a", "b", "c"]).await;
     assert_eq!(server.bodies(), bodies(&["a", "b", "c"]));
     assert_eq!(
@@ -200,10 +89,8 @@ async fn refused_event_is_a_dead_letter_and_does_not_hold_up_the_next() {
 #[tokio::test]
 async fn receiver_that_never_answers_is_left_at_the_time_limit() {
     let server = Server::start([Act::Stall(""), Act::Stall("HTTP/1.1 20"), OK]).await;
-    let quick = config::Http {
-        timeout_ms: 300,
-        ..config(&server.url)
-    };
+    let mut quick = config(&server.url);
+    quick.common.timeout_ms = 300;
     let counters = deliver(&quick, &["a"]).await;
     assert_eq!(server.bodies(), bodies(&["a", "a", "a"]));
     assert_eq!((counters.delivered, counters.retried), (1, 2));
@@ -224,10 +111,11 @@ async fn busy_receiver_is_left_alone_for_as_long_as_it_asks() {
         "HTTP/1.1 429 Slow Down\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
     );
     let server = Server::start([busy, OK]).await;
-    let sink = HttpSink::spawn(&config(&server.url)).unwrap();
-    sink.send(event("a"));
-    settled(&sink).await;
-    assert_eq!((sink.counters().delivered, sink.counters().retried), (1, 1));
+    let sinks = Delivery::start(&only(&config(&server.url))).unwrap();
+    sinks.send(&event("a"));
+    until(|| sinks.depth() == 0).await;
+    let counters = counters(&sinks);
+    assert_eq!((counters.delivered, counters.retried), (1, 1));
     let received = server.received.lock().unwrap();
     let waited = received[1].at.duration_since(received[0].at);
     assert!(waited >= Duration::from_secs(1), "{waited:?}");
@@ -239,24 +127,22 @@ async fn dead_receiver_costs_the_least_important_events_and_all_are_counted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
-    let small = config::Http {
-        queue: 2,
-        retry_initial_ms: 3_600_000,
-        retry_max_ms: 3_600_000,
-        ..config(&url)
-    };
-    let sink = HttpSink::spawn(&small).unwrap();
-    sink.send(event("in flight"));
-    until(|| sink.counters().retried == 1).await;
+    let mut small = config(&url);
+    small.common.queue = 3;
+    small.common.retry_initial_ms = 3_600_000;
+    small.common.retry_max_ms = 3_600_000;
+    let sinks = Delivery::start(&only(&small)).unwrap();
+    sinks.send(&event("in flight"));
+    until(|| counters(&sinks).retried == 1).await;
     for id in ["a", "b", "c"] {
-        sink.send(Event {
-            kind: Kind::Other,
+        sinks.send(&Event {
+            class: Class::Agent,
             ..event(id)
         });
     }
-    sink.send(event("d"));
-    assert_eq!((sink.depth(), sink.counters().dropped), (3, 2));
-    let counters = sink.shutdown(Duration::from_millis(50)).await;
+    sinks.send(&event("d"));
+    assert_eq!((sinks.depth(), counters(&sinks).dropped), (3, 2));
+    let counters = sinks.stop(Duration::from_millis(50)).await["it"];
     assert_eq!(
         counters,
         Counters {
@@ -272,40 +158,78 @@ async fn dead_receiver_costs_the_least_important_events_and_all_are_counted() {
 #[tokio::test]
 async fn shutdown_does_not_sleep_through_a_long_wait() {
     let server = Server::start([ERROR, OK]).await;
-    let patient = config::Http {
-        retry_initial_ms: 3_600_000,
-        retry_max_ms: 3_600_000,
-        ..config(&server.url)
-    };
-    let sink = HttpSink::spawn(&patient).unwrap();
-    sink.send(event("a"));
-    until(|| sink.counters().retried == 1).await;
-    let counters = sink.shutdown(Duration::from_secs(30)).await;
+    let mut patient = config(&server.url);
+    patient.common.retry_initial_ms = 3_600_000;
+    patient.common.retry_max_ms = 3_600_000;
+    let sinks = Delivery::start(&only(&patient)).unwrap();
+    sinks.send(&event("a"));
+    until(|| counters(&sinks).retried == 1).await;
+    let counters = sinks.stop(Duration::from_secs(30)).await["it"];
     assert_eq!((counters.delivered, counters.undelivered_at_exit), (1, 0));
 }
 
 #[tokio::test]
-async fn token_is_sent_from_its_file_and_an_exposed_file_is_refused() {
+async fn token_is_read_again_when_its_file_is_replaced_and_never_from_an_exposed_one() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
-    std::fs::write(&path, "s3cret\n").unwrap();
+    let write = |token: &str, mode| {
+        std::fs::write(&path, token).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    write("s3cret\n", 0o600);
+    let server = Server::start([OK]).await;
+    let mut secret = config(&server.url);
+    secret.web.bearer_token_file = Some(path.clone());
+    let sinks = Delivery::start(&only(&secret)).unwrap();
+    let head = async |number: usize| {
+        until(|| server.received.lock().unwrap().len() > number).await;
+        server.received.lock().unwrap()[number].head.clone()
+    };
+    sinks.send(&event("a"));
+    assert!(head(0).await.contains("authorization: bearer s3cret\r\n"));
+    write("another-one\n", 0o600);
+    sinks.send(&event("b"));
+    assert!(
+        head(1)
+            .await
+            .contains("authorization: bearer another-one\r\n")
+    );
+    write("exposed\n", 0o644);
+    sinks.send(&event("c"));
+    // The old one stays in force.
+    assert!(
+        head(2)
+            .await
+            .contains("authorization: bearer another-one\r\n")
+    );
+
+    let error = Delivery::start(&only(&secret)).expect_err("refused");
+    assert!(matches!(
+        error.source,
+        SinkError::Secret(SecretError::Exposed { .. })
+    ));
+    assert!(error.to_string().starts_with("sink.it: "), "{error}");
+}
+
+#[tokio::test]
+async fn password_goes_as_basic_authentication() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("password");
+    std::fs::write(&path, "open sesame\n").unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
     let server = Server::start([OK]).await;
-    let secret = config::Http {
-        bearer_token_file: Some(path.clone()),
-        ..config(&server.url)
-    };
+    let mut secret = config(&server.url);
+    secret.web.username = Some("aladdin".to_owned());
+    secret.web.password_file = Some(path);
     deliver(&secret, &["a"]).await;
+    // aladdin:open sesame, in lower case as the recorder keeps heads.
     let head = server.received.lock().unwrap()[0].head.clone();
-    assert!(head.contains("authorization: bearer s3cret\r\n"), "{head}");
-
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-    let error = HttpSink::spawn(&secret).expect_err("refused");
-    assert!(matches!(
-        error,
-        HttpSinkError::Token(SecretError::Exposed { .. })
-    ));
+    assert!(
+        head.contains("authorization: basic ywxhzgrpbjpvcgvuihnlc2ftzq==\r\n"),
+        "{head}"
+    );
 }
 
 #[tokio::test]
@@ -313,26 +237,40 @@ async fn private_authority_that_is_none_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ca.pem");
     std::fs::write(&path, "no certificate\n").unwrap();
-    let private = config::Http {
-        ca_file: Some(path),
-        ..config::Http::new("https://127.0.0.1:1/")
-    };
-    let error = HttpSink::spawn(&private).expect_err("refused");
-    assert!(matches!(error, HttpSinkError::Authorities { .. }));
+    let mut private = config("https://127.0.0.1:1/");
+    private.tls.ca_file = Some(path);
+    let error = Delivery::start(&only(&private)).expect_err("refused");
+    assert!(matches!(error.source, SinkError::Certificate { .. }));
 }
 
-/// Waits on a condition, with a deadline.
-async fn until(condition: impl Fn() -> bool) {
-    let watch = async {
-        while !condition() {
-            tokio::task::yield_now().await;
+#[tokio::test]
+async fn batch_is_one_array_and_a_refused_one_is_sent_again_one_by_one() {
+    let server = Server::start([ERROR, REFUSED, OK, REFUSED, OK]).await;
+    let sinks = to(&server.url, Mode::Batch);
+    let counters = deliver(&sinks, &["a", "b", "c"]).await;
+    let all = r#"[{"id":"a"},{"id":"b"},{"id":"c"}]"#;
+    assert_eq!(
+        server.bodies(),
+        [
+            all,
+            all,
+            r#"[{"id":"a"}]"#,
+            r#"[{"id":"b"}]"#,
+            r#"[{"id":"c"}]"#
+        ]
+    );
+    assert_eq!(
+        counters,
+        Counters {
+            delivered: 2,
+            retried: 1,
+            dead_lettered: 1,
+            ..Counters::default()
         }
-    };
-    time::timeout(Duration::from_secs(30), watch)
-        .await
-        .expect("the condition holds within 30 s");
-}
-
-async fn settled(sink: &Handle) {
-    until(|| sink.depth() == 0).await;
+    );
+    let received = server.received.lock().unwrap();
+    for request in &*received {
+        let expected = "content-type: application/cloudevents-batch+json";
+        assert!(request.head.contains(expected), "{}", request.head);
+    }
 }
