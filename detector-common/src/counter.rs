@@ -33,6 +33,8 @@ counters! {
     ThreadEndDropped = "thread_end_dropped",
     /// The network ring was full: a connection record is gone.
     ConnectionDropped = "connection_dropped",
+    /// The network ring was full: first bytes of a watched connection are gone.
+    PayloadDropped = "payload_dropped",
     /// The table of open outbound sockets was full: the outcome of a connection will not be known.
     SocketTableFull = "socket_table_full",
     /// The table of listening ports was full: inbound connections of one port are not counted.

@@ -19,7 +19,7 @@ const RING_SIZE: u64 = 1;
 
 /// What to pass to submit: no wake-up below the watermark.
 #[inline(always)]
-fn wakeup(ring: &RingBuf) -> u64 {
+pub fn wakeup(ring: &RingBuf) -> u64 {
     if ring.query(AVAIL_DATA) >= ring.query(RING_SIZE) / 4 {
         u64::from(BPF_RB_FORCE_WAKEUP)
     } else {

@@ -8,7 +8,13 @@ use aya_ebpf::{
 };
 use detector_common::{
     counter,
-    event::{Process, connection::ListenKey, exec::ExecRecord, task::TaskSeen},
+    event::{
+        Process,
+        connection::ListenKey,
+        exec::ExecRecord,
+        payload::{FlowKey, Watched, WatchedFlow},
+        task::TaskSeen,
+    },
     offsets::Offsets,
 };
 
@@ -41,7 +47,7 @@ pub static EXEC_SCRATCH: PerCpuArray<ExecRecord> = PerCpuArray::with_max_entries
 pub static TASKS_SEEN: LruHashMap<u32, TaskSeen> = LruHashMap::with_max_entries(32_768, 0);
 
 /// Socket → who opened it. Only outbound sockets, gone when closed. Full: counted, the outcome of
-/// that connection stays unknown. 16,384 entries, 2 MB.
+/// that connection stays unknown and its packets are not looked into. 16,384 entries, 2 MB.
 #[map]
 pub static SOCKETS: HashMap<u64, OpenSocket> = HashMap::with_max_entries(16_384, 0);
 
@@ -49,6 +55,20 @@ pub static SOCKETS: HashMap<u64, OpenSocket> = HashMap::with_max_entries(16_384,
 /// Full: counted. 1,024 entries.
 #[map]
 pub static ACCEPTS: PerCpuHashMap<ListenKey, u64> = PerCpuHashMap::with_max_entries(1_024, 0);
+
+/// Processes whose packets are looked into, by id. The daemon writes it and keeps within the size.
+/// 64 entries, 8 KB.
+#[map]
+pub static WATCHED: HashMap<u32, Watched> = HashMap::with_max_entries(64, 0);
+
+/// Connections of theirs that are older than the probes. The daemon writes it and keeps within the
+/// size. 256 entries, 32 KB.
+#[map]
+pub static WATCHED_FLOWS: HashMap<FlowKey, WatchedFlow> = HashMap::with_max_entries(256, 0);
+
+/// Where a socket's address becomes a number.
+#[map]
+pub static SOCKET_SCRATCH: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// What is remembered of an outbound socket while it is open.
 #[derive(Clone, Copy)]
@@ -62,4 +82,8 @@ pub struct OpenSocket {
     pub established_ns: u64,
     /// cgroup v2 id of the caller.
     pub cgroup_id: u64,
+    /// Packets kept of it while its process was watched.
+    pub packets_kept: u32,
+    /// Zero.
+    pub reserved: u32,
 }

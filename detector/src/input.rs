@@ -31,6 +31,16 @@ impl From<event::Process> for ProcessKey {
     }
 }
 
+impl From<ProcessKey> for event::Process {
+    fn from(key: ProcessKey) -> Self {
+        event::Process {
+            start_boottime_ns: key.start_ns,
+            tgid: key.tgid,
+            reserved: 0,
+        }
+    }
+}
+
 /// An executable file: what it is, not what it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExecutableId {
@@ -153,6 +163,29 @@ pub struct Accepts {
     pub key: ListenKey,
     /// Connections since the last pass.
     pub count: u64,
+}
+
+/// First bytes of a packet of a watched process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    /// When, ns since boot.
+    pub at_ns: u64,
+    /// Who opened the connection.
+    pub process: ProcessKey,
+    /// Socket identity, as in [`event::Connection`].
+    pub socket: u64,
+    /// The process sent it; else it is sent it.
+    pub outbound: bool,
+    /// TCP sequence number of the first byte.
+    pub sequence: u32,
+    /// Payload bytes of the packet; more than `bytes.len()` when cut.
+    pub total_bytes: u32,
+    /// Remote address, IPv4 mapped into IPv6.
+    pub remote: [u8; 16],
+    /// Remote port.
+    pub remote_port: u16,
+    /// The first bytes.
+    pub bytes: Box<[u8]>,
 }
 
 /// Sockets older than the daemon. Bounded by whoever reads them.
@@ -292,6 +325,9 @@ pub enum Input<'a> {
     ThreadEnd(event::ThreadEnd),
     /// A TCP change.
     Connection(event::Connection),
+    /// First bytes of a packet of a process that [`Output::Watch`](crate::output::Output::Watch) asked
+    /// to watch.
+    Payload(&'a Payload),
     /// The pass of one second.
     Scan(&'a Scan),
     /// Sockets older than the daemon, and when they were told (ns since boot).
@@ -317,6 +353,8 @@ pub enum OwnedInput {
     ThreadEnd(event::ThreadEnd),
     /// See [`Input::Connection`].
     Connection(event::Connection),
+    /// See [`Input::Payload`].
+    Payload(Box<Payload>),
     /// See [`Input::Scan`].
     Scan(Box<Scan>),
     /// See [`Input::Sockets`].
@@ -338,6 +376,7 @@ impl OwnedInput {
             OwnedInput::Exit(exit) => Input::Exit(*exit),
             OwnedInput::ThreadEnd(end) => Input::ThreadEnd(*end),
             OwnedInput::Connection(connection) => Input::Connection(*connection),
+            OwnedInput::Payload(payload) => Input::Payload(payload),
             OwnedInput::Scan(scan) => Input::Scan(scan),
             OwnedInput::Sockets(at_ns, sockets) => Input::Sockets(*at_ns, sockets),
             OwnedInput::Process(at_ns, facts) => Input::Process(*at_ns, facts),
@@ -356,6 +395,7 @@ impl From<Input<'_>> for OwnedInput {
             Input::Exit(exit) => OwnedInput::Exit(exit),
             Input::ThreadEnd(end) => OwnedInput::ThreadEnd(end),
             Input::Connection(connection) => OwnedInput::Connection(connection),
+            Input::Payload(payload) => OwnedInput::Payload(Box::new(payload.clone())),
             Input::Scan(scan) => OwnedInput::Scan(Box::new(scan.clone())),
             Input::Sockets(at_ns, sockets) => OwnedInput::Sockets(at_ns, Box::new(sockets.clone())),
             Input::Process(at_ns, facts) => OwnedInput::Process(at_ns, Box::new(facts.clone())),

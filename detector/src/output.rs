@@ -3,7 +3,7 @@
 
 use crate::{
     incident::{Finding, Incident},
-    input::{Baseline, ExecutableId, ProcessKey},
+    input::{Baseline, ExecutableId, Flow, ProcessKey},
 };
 
 /// One thing to do.
@@ -11,6 +11,10 @@ use crate::{
 pub enum Output {
     /// Find out more; the answer comes back as an input.
     Enrich(Enrich),
+    /// Look into the packets of a process, or go on with a new limit; answered by inputs, or not at all.
+    Watch(Watch),
+    /// That is enough of it.
+    Unwatch(ProcessKey),
     /// A signal that belongs to no incident, for the record.
     Finding(Finding),
     /// An incident began, changed in a way a responder would act on, or ended.
@@ -28,6 +32,17 @@ pub enum Change {
     Updated,
     /// Over.
     Resolved,
+}
+
+/// Whose packets to look into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Who.
+    pub process: ProcessKey,
+    /// Packets wanted of each of its connections, counted since that connection began.
+    pub packets_per_connection: u32,
+    /// Its connections that are older than the probes.
+    pub older_flows: Vec<Flow>,
 }
 
 /// A request for enrichment, answered off the hot path or not at all.

@@ -23,7 +23,7 @@ use crate::{
     enrich::{self, Answer, Enricher},
     event, host,
     input::{Input, Scan},
-    kernel::{Facts, Loaded, Plan, Probe, Sizes, State},
+    kernel::{Facts, Loaded, Plan, Probe, Sizes, State, WatchError},
     loss::Losses,
     output::Output,
     recording::{Recorder, RecordingError},
@@ -109,6 +109,7 @@ struct Runtime {
     report: Report,
     losses: Losses,
     malformed: u64,
+    watches_failed: u64,
     last_kernel_event_ns: Option<u64>,
     started: Clock,
 }
@@ -149,6 +150,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         report: Report::start(host, &options.config, options.format, started)?,
         losses: Losses::default(),
         malformed: 0,
+        watches_failed: 0,
         last_kernel_event_ns: None,
         started,
         loaded,
@@ -168,6 +170,7 @@ fn load(facts: &Facts, plan: &Plan, config: &Config) -> Result<Loaded, RunError>
     for (probe, state) in &loaded.status.probes {
         match state {
             State::Attached => tracing::debug!(probe = probe.name(), "attached"),
+            State::Standby => tracing::debug!(probe = probe.name(), "ready to be attached"),
             State::Skipped(why) | State::Refused(why) => {
                 tracing::warn!(
                     probe = probe.name(),
@@ -275,6 +278,11 @@ impl Runtime {
             ("verdict_dropped", engine.verdicts_dropped),
             ("incident_refused", engine.incidents_refused),
             ("listener_refused", engine.listeners_refused),
+            ("flow_refused", engine.flows_refused),
+            (
+                "watch_refused",
+                engine.watches_refused + self.watches_failed,
+            ),
         ]);
         own.extend(self.losses.since_last(&self.report.losses()));
         own.extend(self.losses.since_last(&[record::loss(&self.recorder)]));
@@ -317,6 +325,21 @@ impl Runtime {
             match output {
                 // A refused question is counted by its queue.
                 Output::Enrich(question) => drop(self.enricher.enrich(question)),
+                Output::Watch(watch) => {
+                    // Where packets cannot be looked into at all, that was said at the start.
+                    if let Err(error) = self.loaded.watch(&watch)
+                        && !matches!(error, WatchError::Unavailable)
+                    {
+                        tracing::debug!(%error, tgid = watch.process.tgid, "process not watched");
+                        self.watches_failed += 1;
+                    }
+                }
+                Output::Unwatch(process) => {
+                    if let Err(error) = self.loaded.unwatch(process) {
+                        tracing::debug!(%error, tgid = process.tgid, "process still watched");
+                        self.watches_failed += 1;
+                    }
+                }
                 Output::Finding(finding) => self.report.finding(&finding),
                 Output::Incident(change, incident) => self.report.incident(change, &incident),
                 // Kept in memory only.

@@ -64,8 +64,22 @@ impl FromStr for PoolAddress {
     }
 }
 
+/// Which protocol it sounds like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Dialect {
+    /// `login`, `submit`, `keepalived`.
+    #[default]
+    Monero,
+    /// `mining.subscribe`, `mining.authorize`, `mining.submit`.
+    Bitcoin,
+}
+
 /// Talks to `pool` until `until`, connecting again after every failure, as its model would.
-pub fn keep_talking(pool: PoolAddress, until: Instant) {
+pub fn keep_talking(pool: PoolAddress, dialect: Dialect, until: Instant) {
+    let talk = match dialect {
+        Dialect::Monero => talk,
+        Dialect::Bitcoin => talk_bitcoin,
+    };
     while Instant::now() < until {
         match talk(pool, until) {
             Ok(()) => {}
@@ -121,6 +135,49 @@ pub fn talk(pool: PoolAddress, until: Instant) -> io::Result<()> {
         if kept_alive.elapsed() >= KEEP_ALIVE_EVERY {
             say("keepalived", json!({}))?;
             kept_alive = Instant::now();
+        }
+    }
+    Ok(())
+}
+
+/// One connection in Bitcoin's dialect, from subscription to `until`.
+///
+/// # Errors
+/// When connecting, reading or writing fails, or the other side hangs up.
+pub fn talk_bitcoin(pool: PoolAddress, until: Instant) -> io::Result<()> {
+    let stream = TcpStream::connect_timeout(&pool.0, CONNECT_WITHIN)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LISTEN_FOR))?;
+    stream.set_write_timeout(Some(CONNECT_WITHIN))?;
+    let mut said = 0_u64;
+    let mut say = |method: &str, params: Value| {
+        said += 1;
+        let line = json!({"id": said, "method": method, "params": params});
+        (&stream).write_all(format!("{line}\n").as_bytes())
+    };
+    let agent = concat!("detector-stand-in/", env!("CARGO_PKG_VERSION"));
+    say("mining.subscribe", json!([agent]))?;
+    say("mining.authorize", json!(["stand-in", "x"]))?;
+
+    let mut listener = BufReader::new(&stream);
+    let mut line = Vec::new();
+    let mut job = None;
+    let mut submitted = None::<Instant>;
+    while Instant::now() < until {
+        if hear(&mut listener, &mut line)? {
+            let heard = serde_json::from_slice::<Value>(&line).unwrap_or(Value::Null);
+            line.clear();
+            if heard["method"] == "mining.notify" {
+                job = heard["params"][0].as_str().map(str::to_owned).or(job);
+            }
+        }
+        let due = submitted.is_none_or(|at| at.elapsed() >= SUBMIT_EVERY);
+        if let (Some(job), true) = (&job, due) {
+            say(
+                "mining.submit",
+                json!(["stand-in", job, "00000000", "00000000", NO_RESULT]),
+            )?;
+            submitted = Some(Instant::now());
         }
     }
     Ok(())

@@ -78,8 +78,19 @@ impl Pool {
     /// # Errors
     /// When the port is taken, or no socket or thread is to be had.
     pub fn start_on(port: u16) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .with_context(|| format!("cannot listen on 127.0.0.1:{port} for the pool stub"))?;
+        Self::start_at((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// Listens on a loopback address of either family.
+    ///
+    /// # Errors
+    /// When it is no loopback address or taken, or no socket or thread is to be had.
+    pub fn start_at(address: SocketAddr) -> Result<Self> {
+        if !address.ip().is_loopback() {
+            bail!("{address} is not a loopback address");
+        }
+        let listener = TcpListener::bind(address)
+            .with_context(|| format!("cannot listen on {address} for the pool stub"))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let accepting = std::thread::Builder::new()
@@ -217,11 +228,12 @@ fn converse(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     let mut line = Vec::new();
     let mut jobs = 0_u64;
     let mut last_job = None::<Instant>;
+    let mut dialect = Dialect::Monero;
     while !shared.stop.load(Ordering::Relaxed) && begun.elapsed() < MAX_CONNECTION_AGE {
         if last_job.is_some_and(|at| at.elapsed() >= NEW_JOB_EVERY) {
             jobs += 1;
             last_job = Some(Instant::now());
-            say(json!({"jsonrpc": "2.0", "method": "job", "params": job(jobs)}))?;
+            say(dialect.job(jobs))?;
         }
         let room = MAX_LINE_BYTES - line.len() as u64;
         match listener.by_ref().take(room).read_until(b'\n', &mut line) {
@@ -245,6 +257,18 @@ fn converse(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
                 let result = json!({"id": "stand-in", "job": job(jobs), "status": "OK"});
                 say(json!({"id": id, "jsonrpc": "2.0", "error": null, "result": result}))?;
             }
+            Some("mining.subscribe") => {
+                dialect = Dialect::Bitcoin;
+                let session = json!([[["mining.notify", "stand-in"]], "00000000", 4]);
+                say(json!({"id": id, "error": null, "result": session}))?;
+            }
+            Some("mining.authorize") => {
+                jobs += 1;
+                last_job = Some(Instant::now());
+                say(json!({"id": id, "error": null, "result": true}))?;
+                say(dialect.job(jobs))?;
+            }
+            Some("mining.submit") => say(json!({"id": id, "error": null, "result": true}))?,
             Some("submit" | "keepalived") => {
                 say(
                     json!({"id": id, "jsonrpc": "2.0", "error": null, "result": {"status": "OK"}}),
@@ -258,6 +282,37 @@ fn converse(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         shared.remember(said);
     }
     Ok(())
+}
+
+/// How a client speaks, as its first line tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Monero,
+    Bitcoin,
+}
+
+impl Dialect {
+    /// The message that hands out a job.
+    fn job(self, number: u64) -> Value {
+        match self {
+            Dialect::Monero => json!({"jsonrpc": "2.0", "method": "job", "params": job(number)}),
+            Dialect::Bitcoin => {
+                let zero = "00".repeat(32);
+                let params = json!([
+                    format!("job-{number}"),
+                    zero,
+                    "00",
+                    "00",
+                    [],
+                    "20000000",
+                    "1d00ffff",
+                    "00000000",
+                    true
+                ]);
+                json!({"id": null, "method": "mining.notify", "params": params})
+            }
+        }
+    }
 }
 
 /// A job without meaning, shaped like one: an id, a blob and a target.
@@ -285,6 +340,29 @@ mod tests {
             said[1].line["params"],
             json!({"job_id": "job-1", "nonce": "00000000", "result": NO_RESULT})
         );
+    }
+
+    #[test]
+    fn the_stub_speaks_the_other_dialect_to_who_begins_with_it() {
+        let pool = Pool::start().unwrap();
+        let until = Instant::now() + Duration::from_millis(2_600);
+        let address = pool.address().to_string().parse().unwrap();
+        let talking = std::thread::spawn(move || conversation::talk_bitcoin(address, until));
+        talking.join().unwrap().unwrap();
+
+        let said = pool.said();
+        let methods: Vec<_> = said.iter().filter_map(Said::method).collect();
+        assert_eq!(
+            methods,
+            [
+                "mining.subscribe",
+                "mining.authorize",
+                "mining.submit",
+                "mining.submit"
+            ]
+        );
+        let submitted = json!(["stand-in", "job-1", "00000000", "00000000", NO_RESULT]);
+        assert_eq!(said[2].line["params"], submitted);
     }
 
     #[test]

@@ -10,12 +10,14 @@ pub mod connection;
 pub mod exec;
 pub mod exit;
 pub mod fork;
+pub mod payload;
 pub mod task;
 
 pub use connection::Connection;
 pub use exec::Exec;
 pub use exit::{Exit, ThreadEnd};
 pub use fork::Fork;
+pub use payload::Payload;
 pub use task::Task;
 
 /// Values of [`Header::kind`].
@@ -30,6 +32,8 @@ pub mod kind {
     pub const THREAD_END: u32 = 4;
     /// A [`Connection`](super::Connection) follows.
     pub const CONNECTION: u32 = 5;
+    /// A [`Payload`](super::Payload) follows.
+    pub const PAYLOAD: u32 = 6;
 }
 
 /// First bytes of every record.

@@ -60,6 +60,8 @@ impl OpenSocket {
             attempt_ns: now_ns(),
             established_ns: 0,
             cgroup_id,
+            packets_kept: 0,
+            reserved: 0,
         }
     }
 }

@@ -4,6 +4,7 @@ mod connection;
 mod exec;
 mod exit;
 mod fork;
+mod payload;
 mod task;
 
 use detector_common::event::Header;

@@ -39,6 +39,7 @@ pub fn execute(config: anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
     for (probe, state) in &states {
         let (word, reason) = match state {
             State::Attached => (paint.green("attached"), ""),
+            State::Standby => (paint.green("ready   "), ""),
             State::Skipped(reason) => (paint.red("skipped "), reason.as_str()),
             State::Refused(reason) => (paint.red("refused "), reason.as_str()),
         };
@@ -51,7 +52,7 @@ pub fn execute(config: anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
     let missing = |essential: bool| {
         states
             .iter()
-            .any(|(probe, state)| *state != State::Attached && probe.is_essential() == essential)
+            .any(|(probe, state)| !state.works() && probe.is_essential() == essential)
     };
     if !plan.degraded.is_empty() {
         println!();

@@ -1,10 +1,10 @@
 //! One input in, what follows out.
 
+mod network;
+
 use std::sync::Arc;
 
-use detector_common::event::{
-    Connection, Exit, Fork, Task, ThreadEnd, connection::change, task::PF_KTHREAD,
-};
+use detector_common::event::{Exit, Fork, Task, ThreadEnd, task::PF_KTHREAD};
 
 use super::{
     config::Config,
@@ -16,18 +16,16 @@ use super::{
         Image, Verdict,
         cpu_saturation::{CpuSaturation, Signal},
         event_loss::EventLoss,
-        new_destination,
     },
     sequential::{self, Bank, test::Look},
     usage::Usage,
+    watch::{Cause, Watches},
     window::Pass,
     world::World,
 };
 use crate::{
     incident::{Book, Evidence, Finding, FindingType, Impact, Severity},
-    input::{
-        Baseline, Exec, ExecutableFacts, Input, Observed, ProcessFacts, ProcessKey, Scan, Sockets,
-    },
+    input::{Baseline, Exec, ExecutableFacts, Input, Observed, ProcessFacts, ProcessKey, Scan},
     output::Output,
 };
 
@@ -50,10 +48,11 @@ pub struct Counters {
     pub incidents_refused: u64,
     /// Listeners whose inbound connections are not told from others': too many listened.
     pub listeners_refused: u64,
+    /// Connections to the outside that were not remembered.
+    pub flows_refused: u64,
+    /// Times that a process's packets should have been looked into and were not.
+    pub watches_refused: u64,
 }
-
-/// First connections remembered of a process whose image is not judged yet.
-const MAX_EARLY_CONNECTIONS: usize = 4;
 
 /// The engine.
 #[derive(Debug)]
@@ -65,6 +64,7 @@ pub struct Engine {
     saturation: CpuSaturation,
     loss: EventLoss,
     pending: Queue,
+    watches: Watches,
     book: Book,
 }
 
@@ -78,6 +78,7 @@ impl Engine {
             saturation: CpuSaturation::default(),
             loss: EventLoss::default(),
             pending: Queue::default(),
+            watches: Watches::default(),
             book: Book::new(seed.0),
             world: World::new(config),
         }
@@ -88,11 +89,12 @@ impl Engine {
         match input {
             Input::Fork(fork) => self.fork(&fork),
             Input::Exec(exec) => self.exec(exec, out),
-            Input::Exit(exit) => self.exit(&exit),
-            Input::ThreadEnd(end) => self.thread_end(&end),
+            Input::Exit(exit) => self.exit(&exit, out),
+            Input::ThreadEnd(end) => self.thread_end(&end, out),
             Input::Connection(connection) => self.connection(&connection, out),
             Input::Scan(scan) => self.scan(scan, out),
-            Input::Sockets(at_ns, sockets) => self.sockets(at_ns, sockets),
+            Input::Payload(payload) => self.payload(payload, out),
+            Input::Sockets(at_ns, sockets) => self.sockets(at_ns, sockets, out),
             Input::Process(at_ns, facts) => self.process_facts(at_ns, facts, out),
             Input::Executable(at_ns, facts) => self.executable_facts(at_ns, facts, out),
             Input::Baseline(stored) => self.bank.load(stored),
@@ -115,6 +117,8 @@ impl Engine {
             verdicts_dropped: self.pending.dropped,
             incidents_refused: self.book.refused,
             listeners_refused: self.world.listeners.refused,
+            flows_refused: self.watches.flows_refused,
+            watches_refused: self.watches.refused,
         }
     }
 
@@ -192,6 +196,7 @@ impl Engine {
             process.cpu.exec_by(exec.process, exec.old_pid, &passes);
         }
         process.run(Arc::clone(&image));
+        self.watches.forget(exec.process);
         for moved in self.world.table.regroup_service(exec.process) {
             self.book.leave(moved, &mut self.world);
         }
@@ -236,6 +241,10 @@ impl Engine {
             pending.said.push(verdict.kind);
             if let Some(suspicion) = verdict.suspicion {
                 self.suspect(&pending, suspicion, verdict.severity);
+            }
+            // Its first words may come before its owner is known.
+            if verdict.severity >= Severity::Warning {
+                self.watches.look(process_key, Cause::Suspect, now_ns, out);
             }
             self.report(
                 process_key,
@@ -302,78 +311,7 @@ impl Engine {
         self.book.report(finding, &mut self.world, out);
     }
 
-    fn early_connections(&mut self, key: ProcessKey, out: &mut Vec<Output>) {
-        let Some(process) = self.world.table.get_mut(key) else {
-            return;
-        };
-        if process.suspicion.is_none() || process.connections.is_empty() {
-            return;
-        }
-        for connection in std::mem::take(&mut process.connections) {
-            self.destination(key, &connection, out);
-        }
-    }
-
-    fn destination(&mut self, key: ProcessKey, connection: &Connection, out: &mut Vec<Output>) {
-        let suspicion = self
-            .world
-            .table
-            .get(key)
-            .and_then(|process| process.suspicion);
-        if let Some((_, severity)) = suspicion {
-            let evidence = new_destination::evidence(connection);
-            self.report(key, FindingType::NewDestination, severity, evidence, out);
-        }
-        self.book.connected(key, connection, &self.world);
-    }
-
-    fn connection(&mut self, connection: &Connection, out: &mut Vec<Output>) {
-        self.world.advance(connection.header.time_ns);
-        let key = connection.process.into();
-        match connection.change {
-            change::LISTEN => {
-                self.world.ensure(key);
-                let World {
-                    listeners, table, ..
-                } = &mut self.world;
-                return listeners.began(connection, table);
-            }
-            change::UNLISTEN => return self.world.listeners.ceased(connection),
-            _ => {}
-        }
-        if !new_destination::is_outbound(&self.world.config.network, connection) {
-            self.book.connected(key, connection, &self.world);
-            return;
-        }
-        let judged = self.world.has_wall_clock();
-        let process = self.world.ensure(key);
-        if process.suspicion.is_some() && judged {
-            self.destination(key, connection, out);
-            self.book.flush(&mut self.world, out);
-            return;
-        }
-        let image = process.image.clone();
-        let packaged = image.as_deref().is_some_and(|image| {
-            let file = self.world.file(image);
-            file.is_some_and(|file| matches!(file.owner, crate::input::Owner::Package(_)))
-        });
-        let process = self.world.ensure(key);
-        let room = process.connections.len() < MAX_EARLY_CONNECTIONS;
-        if !packaged && room {
-            process.connections.push(*connection);
-        }
-        self.book.connected(key, connection, &self.world);
-    }
-
-    fn sockets(&mut self, at_ns: u64, sockets: &Sockets) {
-        self.world.advance(at_ns);
-        let World {
-            listeners, table, ..
-        } = &mut self.world;
-        listeners.snapshot(&sockets.listeners, table);
-    }
-
-    fn exit(&mut self, exit: &Exit) {
+    fn exit(&mut self, exit: &Exit, out: &mut Vec<Output>) {
         self.world.advance(exit.header.time_ns);
         let key = exit.process.into();
         self.world
@@ -387,19 +325,26 @@ impl Engine {
             process.cgroup_id = Some(exit.cgroup_id);
         }
         self.world.thread_ended(&exit.thread);
-        self.ended(key, exit.header.time_ns, Some(exit.wait_status));
+        self.ended(key, exit.header.time_ns, Some(exit.wait_status), out);
     }
 
-    fn ended(&mut self, key: ProcessKey, at_ns: u64, wait_status: Option<u32>) {
+    fn ended(
+        &mut self,
+        key: ProcessKey,
+        at_ns: u64,
+        wait_status: Option<u32>,
+        out: &mut Vec<Output>,
+    ) {
         if self.world.table.end(key, at_ns, wait_status) {
+            self.watches.ended(key, out);
             self.book.ended(key, &self.world);
         }
     }
 
-    fn thread_end(&mut self, end: &ThreadEnd) {
+    fn thread_end(&mut self, end: &ThreadEnd, out: &mut Vec<Output>) {
         self.world.advance(end.header.time_ns);
         if let Some(key) = self.world.thread_ended(end) {
-            self.ended(key, end.header.time_ns, None);
+            self.ended(key, end.header.time_ns, None, out);
         }
     }
 
@@ -451,6 +396,7 @@ impl Engine {
             listeners, table, ..
         } = &mut self.world;
         listeners.pass(&scan.accepts, pass, table);
+        self.watches.pass(pass.elapsed_ns, table, scan.at_ns, out);
         match elapsed_ns {
             None => self.baseline(scan),
             Some(0) => {}

@@ -19,10 +19,14 @@ pub mod listener;
 pub mod network;
 pub mod path;
 mod pending;
+pub mod pool;
 pub mod process;
 pub mod rule;
 pub mod sequential;
+pub mod stratum;
+pub mod tls;
 pub mod usage;
+pub mod watch;
 pub mod window;
 pub mod world;
 

@@ -6,4 +6,5 @@ mod enrichment;
 mod founding;
 mod lineage;
 mod listener;
+mod mining;
 mod rules;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     incident::{
-        Ancestor, Contact, Evidence, Finding, Impact, Incident, LossSeen, Severity, Status,
+        Ancestor, Contact, Evidence, Finding, Impact, Incident, LossSeen, Severity, Spoken, Status,
         Subject, technique_name,
     },
     input::{Exec, Owner, ProcessKey, Sha256},
@@ -42,6 +42,10 @@ pub fn from_incident(
                     ip: to.ip.to_string(),
                     port: to.port,
                 }),
+                Evidence::Mining(mining) => Some(DestinationFields {
+                    ip: mining.ip.to_string(),
+                    port: mining.port,
+                }),
                 _ => None,
             })
     });
@@ -67,7 +71,7 @@ pub fn from_incident(
         network: destination.as_ref().map(|_| NetworkFields {
             transport: "tcp".to_owned(),
             direction: "egress".to_owned(),
-            protocol: None,
+            protocol: protocol(&incident.findings).map(str::to_owned),
         }),
         destination,
         detector: (!incident.connections.is_empty()).then(|| DetectorFields {
@@ -83,6 +87,17 @@ pub fn from_incident(
         sequence,
         Data::Incident(Box::new(data)),
     )
+}
+
+/// What was heard of the application's protocol.
+fn protocol(findings: &[Finding]) -> Option<&'static str> {
+    findings.iter().find_map(|finding| match &finding.evidence {
+        Evidence::Mining(mining) => Some(match mining.spoken {
+            Spoken::Stratum { .. } => "stratum",
+            Spoken::Tls { .. } => "tls",
+        }),
+        _ => None,
+    })
 }
 
 fn incident_fields(incident: &Incident, host: &HostInfo) -> IncidentFields {
@@ -229,6 +244,35 @@ fn evidence(evidence: &Evidence) -> BTreeMap<String, Value> {
             "web_service": text::plain(&shell.web_service),
             "markers": shell.markers,
         }),
+        Evidence::Mining(mining) => {
+            let (protocol, dialect, methods, agent, server_name) = match &mining.spoken {
+                Spoken::Stratum {
+                    dialect,
+                    methods,
+                    agent,
+                } => (
+                    "stratum",
+                    Some(dialect.name()),
+                    Some(methods),
+                    agent.as_deref().map(text::plain),
+                    None,
+                ),
+                Spoken::Tls { server_name } => {
+                    ("tls", None, None, None, Some(text::plain(server_name)))
+                }
+            };
+            json!({
+                "protocol": protocol,
+                "dialect": dialect,
+                "methods": methods,
+                "agent": agent,
+                "server_name": server_name,
+                "ip": mining.ip.to_string(),
+                "port": mining.port,
+                "unowned": mining.unowned,
+                "busy": mining.busy,
+            })
+        }
         Evidence::Destination(to) => json!({
             "ip": to.ip.to_string(),
             "port": to.port,

@@ -125,7 +125,10 @@ impl Case {
             .find(|known| known.kind == finding.kind && known.process == finding.process);
         if let Some(known) = known {
             known.last_seen_unix_ns = known.last_seen_unix_ns.max(finding.last_seen_unix_ns);
-            known.severity = known.severity.max(finding.severity);
+            if finding.severity > known.severity {
+                known.severity = finding.severity;
+                known.evidence = finding.evidence;
+            }
             return;
         }
         let new_kind = incident

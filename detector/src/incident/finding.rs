@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::subject::Subject;
 use crate::{
-    detect::path::PathClass,
+    detect::{path::PathClass, stratum::Dialect},
     input::{Loss, ProcessKey},
 };
 
@@ -106,6 +106,8 @@ finding_types! {
     FromWritableDir = "execution.from_writable_dir", Execution, 0.45, ["T1036.005"];
     /// A web service made a shell. Mail and image tools do it all day.
     WebServerSpawnedShell = "execution.web_server_spawned_shell", Execution, 0.50, ["T1505.003", "T1059.004"];
+    /// It speaks to a mining pool. Nobody does it by accident.
+    MiningProtocol = "c2.mining_protocol", CommandAndControl, 0.85, ["T1496.001", "T1071"];
     /// A suspect program talks to the outside world.
     NewDestination = "c2.new_destination", CommandAndControl, 0.50, ["T1071"];
     /// Records were lost: something may be missing from the picture.
@@ -161,6 +163,8 @@ pub enum Evidence {
     File(FileEvidence),
     /// `execution.web_server_spawned_shell`.
     Shell(ShellEvidence),
+    /// `c2.mining_protocol`.
+    Mining(MiningEvidence),
     /// `c2.new_destination`.
     Destination(DestinationEvidence),
     /// `agent.event_loss`.
@@ -214,6 +218,40 @@ pub struct ShellEvidence {
     pub web_service: Box<[u8]>,
     /// Words of the command line that fetch or unpack programs.
     pub markers: Vec<&'static str>,
+}
+
+/// See `detect/rule/mining_protocol.rs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MiningEvidence {
+    /// What was heard.
+    pub spoken: Spoken,
+    /// Remote address.
+    pub ip: IpAddr,
+    /// Remote port.
+    pub port: u16,
+    /// No package knows the program, or it has no file.
+    pub unowned: bool,
+    /// It had kept a CPU busy for a while.
+    pub busy: bool,
+}
+
+/// What was heard of a mining protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// The protocol itself, in plain text.
+    Stratum {
+        /// Which.
+        dialect: Dialect,
+        /// Methods heard, sorted.
+        methods: Vec<&'static str>,
+        /// How the client calls itself, cut.
+        agent: Option<Box<[u8]>>,
+    },
+    /// Something encrypted, with a pool's name on it.
+    Tls {
+        /// The server asked for.
+        server_name: Box<[u8]>,
+    },
 }
 
 /// See `detect/rule/new_destination.rs`.

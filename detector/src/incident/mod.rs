@@ -26,7 +26,7 @@ mod tests;
 pub use book::Book;
 pub use finding::{
     Class, CpuEvidence, Culprit, DestinationEvidence, Evidence, FileEvidence, Finding, FindingType,
-    Severity, ShellEvidence, technique_name,
+    MiningEvidence, Severity, ShellEvidence, Spoken, technique_name,
 };
 pub use subject::{Ancestor, Subject};
 

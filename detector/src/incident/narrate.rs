@@ -1,8 +1,8 @@
 //! What a person is told: title, reason, timeline, next steps. Every byte from outside is escaped here.
 
 use super::{
-    Contact, ContactState, Evidence, Finding, FindingType, Incident, Moment, Severity, Subject,
-    score,
+    Contact, ContactState, Evidence, Finding, FindingType, Incident, Moment, Severity, Spoken,
+    Subject, score,
 };
 use crate::{
     detect::{path, process::Process, world::World},
@@ -122,6 +122,19 @@ pub(super) fn moments(finding: &Finding, world: &World) -> Vec<Moment> {
             at_unix_ns: finding.first_seen_unix_ns,
             what: format!("{name} began to saturate the CPUs"),
         }],
+        Evidence::Mining(mining) => {
+            let peer = std::net::SocketAddr::new(mining.ip, mining.port);
+            let what = match &mining.spoken {
+                Spoken::Stratum { .. } => format!("{name} spoke a mining protocol with {peer}"),
+                Spoken::Tls { server_name } => {
+                    format!("{name} asked {peer} for {} by TLS", word(server_name))
+                }
+            };
+            vec![Moment {
+                at_unix_ns: finding.first_seen_unix_ns,
+                what,
+            }]
+        }
         // The connection itself tells (`connected`).
         Evidence::Destination(_) | Evidence::Loss(_) => Vec::new(),
     }
@@ -177,8 +190,19 @@ pub(super) fn title(incident: &Incident) -> String {
             Evidence::Destination(to) => Some(std::net::SocketAddr::new(to.ip, to.port)),
             _ => None,
         });
-    if let Some(peer) = outside {
-        does.push(format!("talks to {peer}"));
+    let pool = incident
+        .findings
+        .iter()
+        .find_map(|finding| match &finding.evidence {
+            Evidence::Mining(mining) if matches!(mining.spoken, Spoken::Stratum { .. }) => {
+                Some(std::net::SocketAddr::new(mining.ip, mining.port))
+            }
+            _ => None,
+        });
+    match (pool, outside) {
+        (Some(pool), _) => does.push(format!("mines for {pool}")),
+        (None, Some(peer)) => does.push(format!("talks to {peer}")),
+        (None, None) => {}
     }
     if !does.is_empty() {
         title.push(' ');
@@ -264,6 +288,22 @@ fn sentence(finding: &Finding) -> String {
         Evidence::Destination(to) => {
             let peer = std::net::SocketAddr::new(to.ip, to.port);
             format!("{name} reached out to {peer}.")
+        }
+        Evidence::Mining(mining) => {
+            let peer = std::net::SocketAddr::new(mining.ip, mining.port);
+            match &mining.spoken {
+                Spoken::Stratum { methods, agent, .. } => {
+                    let agent = agent
+                        .as_deref()
+                        .map_or_else(String::new, |agent| format!(" as {}", word(agent)));
+                    let methods = methods.join(", ");
+                    format!("{name} speaks a mining protocol ({methods}) with {peer}{agent}.")
+                }
+                Spoken::Tls { server_name } => format!(
+                    "{name} asked {peer} for the mining pool {}; what it says is encrypted.",
+                    word(server_name)
+                ),
+            }
         }
         Evidence::Loss(_) => String::new(),
     }

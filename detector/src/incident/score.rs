@@ -73,13 +73,24 @@ pub(super) fn agreeing(findings: &[Finding]) -> Vec<Class> {
 
 /// What is enough alone, in words.
 pub(super) fn conclusive(findings: &[Finding]) -> Option<&'static str> {
-    let below_web = |finding: &&Finding| matches!(&finding.evidence, Evidence::File(file) if file.web_service.is_some());
-    findings
+    let loud = findings
         .iter()
-        .filter(|finding| finding.severity >= Severity::Warning)
-        .filter(below_web)
-        .any(|finding| finding.kind == FindingType::Fileless)
-        .then_some("no web service has a reason to run a program that was never a file")
+        .filter(|finding| finding.severity >= Severity::Warning);
+    loud.filter_map(|finding| match &finding.evidence {
+        Evidence::File(file)
+            if finding.kind == FindingType::Fileless && file.web_service.is_some() =>
+        {
+            Some("no web service has a reason to run a program that was never a file")
+        }
+        Evidence::Mining(mining) if mining.unowned => {
+            Some("a program that belongs to no package speaks a mining protocol")
+        }
+        Evidence::Mining(mining) if mining.busy => {
+            Some("it keeps a CPU busy and speaks a mining protocol")
+        }
+        _ => None,
+    })
+    .next()
 }
 
 fn loudest_of_each_type(findings: &[Finding]) -> BTreeMap<FindingType, Severity> {

@@ -16,7 +16,9 @@ use super::{
     probe::{Hook, Probe},
     status::{State, Status},
     support::{BTF_PATH, Facts},
+    watch::{WatchError, Watcher},
 };
+use crate::{input::ProcessKey, output::Watch};
 
 /// The object the kernel side was compiled to.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DETECTOR_BPF_OBJECT"));
@@ -72,6 +74,7 @@ pub struct Loaded {
     pub network_ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
     accepts: PerCpuHashMap<MapData, [u32; 2], u64>,
+    watcher: Watcher,
     /// `None`: the probes were built without logging.
     #[cfg(feature = "bpf-log")]
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
@@ -99,9 +102,22 @@ impl Loaded {
         let network_ring = take(&mut ebpf, "NETWORK_RING")?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         let accepts = take(&mut ebpf, "ACCEPTS")?;
+        let mut watcher = Watcher::new(
+            take(&mut ebpf, "WATCHED")?,
+            take(&mut ebpf, "WATCHED_FLOWS")?,
+        );
         let attach = |(probe, decision): &(Probe, Decision)| {
             let state = match decision {
                 Decision::Skip(reason) => State::Skipped(reason.clone()),
+                Decision::Load if *probe == Probe::Payload => {
+                    let root = facts.cgroup_v2.as_deref();
+                    let root = root.expect("planned only where it is mounted");
+                    match watcher.prepare(&mut ebpf, root) {
+                        Ok(()) => State::Standby,
+                        Err(WatchError::Attach(error)) => State::Refused(explain(&error)),
+                        Err(error) => State::Refused(error.to_string()),
+                    }
+                }
                 Decision::Load => match attach(&mut ebpf, *probe, &btf) {
                     Ok(()) => State::Attached,
                     Err(error) => State::Refused(explain(&error)),
@@ -125,6 +141,7 @@ impl Loaded {
             network_ring,
             counters,
             accepts,
+            watcher,
             #[cfg(feature = "bpf-log")]
             logger,
         })
@@ -150,6 +167,27 @@ impl Loaded {
         let link = program.take_link(link)?;
         link.into_file()
             .map_err(|error| ProgramError::IOError(std::io::Error::other(error)))
+    }
+
+    /// Looks into the packets of a process, until told otherwise.
+    ///
+    /// # Errors
+    /// The probe is not there, was refused, or a map is full.
+    pub fn watch(&mut self, watch: &Watch) -> Result<(), WatchError> {
+        self.watcher.watch(&mut self.ebpf, watch)
+    }
+
+    /// Looks no longer into the packets of a process; with the last one, into none.
+    ///
+    /// # Errors
+    /// A map cannot be changed.
+    pub fn unwatch(&mut self, process: ProcessKey) -> Result<(), WatchError> {
+        self.watcher.unwatch(process)
+    }
+
+    /// Whether packets are looked into right now.
+    pub fn is_watching(&self) -> bool {
+        self.watcher.is_attached()
     }
 
     /// A loss counter, summed over CPUs. Only grows.
@@ -242,6 +280,7 @@ fn attach(ebpf: &mut Ebpf, probe: Probe, btf: &Btf) -> Result<(), ProgramError> 
             program.attach()?;
         }
         // Attached anew for each pass.
+        Hook::Packets => return Err(ProgramError::NotLoaded), // `Watcher` loads those
         Hook::Iterator(name) => program::<Iter>(ebpf, probe)?.load(name, btf)?,
     }
     Ok(())

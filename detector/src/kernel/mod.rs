@@ -8,9 +8,11 @@ pub mod plan;
 pub mod probe;
 pub mod status;
 pub mod support;
+mod watch;
 
 pub use load::{LoadError, Loaded, Sizes};
 pub use plan::Plan;
 pub use probe::Probe;
 pub use status::{State, Status};
 pub use support::Facts;
+pub use watch::WatchError;

@@ -40,6 +40,12 @@ impl Plan {
             Err(reason) => Decision::Skip(format!("no kernel type information: {reason}")),
             Ok(_) if !facts.can(capability::BPF) => Decision::Skip("needs CAP_BPF".into()),
             Ok(_) if !facts.can(capability::PERFMON) => Decision::Skip("needs CAP_PERFMON".into()),
+            Ok(_) if probe == Probe::Payload && facts.cgroup_v2.is_none() => {
+                Decision::Skip("needs a mounted cgroup v2 hierarchy".into())
+            }
+            Ok(_) if probe == Probe::Payload && !facts.can(capability::NET_ADMIN) => {
+                Decision::Skip("needs CAP_NET_ADMIN".into())
+            }
             Ok(types) if !types.hooks.contains(&probe) => {
                 Decision::Skip(format!("this kernel has no {:?}", probe.hook()))
             }
@@ -83,7 +89,7 @@ fn degraded(facts: &Facts) -> Vec<String> {
         "no CAP_DAC_READ_SEARCH: unreadable binaries cannot be hashed",
     );
     lacks(
-        !facts.cgroup_v2,
+        facts.cgroup_v2.is_none(),
         "no cgroup v2: CPU time is not summed per unit or container",
     );
     lacks(
@@ -118,7 +124,7 @@ mod tests {
                 hooks: Probe::ALL.to_vec(),
             }),
             capabilities: u64::MAX,
-            cgroup_v2: true,
+            cgroup_v2: Some("/sys/fs/cgroup".into()),
             pressure: true,
             lockdown: None,
             package_database: Some("dpkg"),
@@ -156,6 +162,23 @@ mod tests {
             Decision::Skip("this kernel has no sock.__sk_common.skc_daddr".into())
         );
         assert_eq!(decision(&facts, Probe::Exec), Decision::Load);
+    }
+
+    #[test]
+    fn looking_into_packets_needs_a_capability_and_a_hierarchy_of_its_own() {
+        let mut without = facts();
+        without.capabilities = !(1 << capability::NET_ADMIN);
+        assert_eq!(
+            decision(&without, Probe::Payload),
+            Decision::Skip("needs CAP_NET_ADMIN".into())
+        );
+        assert_eq!(decision(&without, Probe::Connection), Decision::Load);
+        let mut without = facts();
+        without.cgroup_v2 = None;
+        assert_eq!(
+            decision(&without, Probe::Payload),
+            Decision::Skip("needs a mounted cgroup v2 hierarchy".into())
+        );
     }
 
     #[test]

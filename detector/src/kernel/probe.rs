@@ -15,6 +15,8 @@ pub enum Probe {
     Task,
     /// TCP connections.
     Connection,
+    /// First bytes of watched connections.
+    Payload,
 }
 
 /// Where a probe hooks in.
@@ -24,20 +26,23 @@ pub enum Hook {
     Tracepoint(&'static str),
     /// A BPF iterator over this kind of object.
     Iterator(&'static str),
+    /// The packets of every cgroup, on demand.
+    Packets,
 }
 
 impl Probe {
     /// All, in load order: what is needed to make sense of the others comes first.
-    pub const ALL: [Probe; 6] = [
+    pub const ALL: [Probe; 7] = [
         Probe::Exec,
         Probe::Fork,
         Probe::Exit,
         Probe::ThreadEnd,
         Probe::Connection,
         Probe::Task,
+        Probe::Payload,
     ];
 
-    /// Name of the program in the BPF object, and for people.
+    /// Name for people, and of the program in the BPF object where it is one.
     pub fn name(self) -> &'static str {
         match self {
             Probe::Exec => "exec",
@@ -46,6 +51,7 @@ impl Probe {
             Probe::ThreadEnd => "thread_end",
             Probe::Task => "task",
             Probe::Connection => "connection",
+            Probe::Payload => "payload",
         }
     }
 
@@ -58,12 +64,13 @@ impl Probe {
             Probe::ThreadEnd => Hook::Tracepoint("sched_process_free"),
             Probe::Task => Hook::Iterator("task"),
             Probe::Connection => Hook::Tracepoint("inet_sock_set_state"),
+            Probe::Payload => Hook::Packets,
         }
     }
 
     /// Without it the daemon refuses to run.
     pub fn is_essential(self) -> bool {
-        !matches!(self, Probe::Fork | Probe::Connection)
+        !matches!(self, Probe::Fork | Probe::Connection | Probe::Payload)
     }
 
     /// What is lost without it.
@@ -75,6 +82,7 @@ impl Probe {
             Probe::ThreadEnd => "CPU time of short-lived processes and threads",
             Probe::Task => "CPU time of running processes",
             Probe::Connection => "outbound TCP connections and inbound connection counts",
+            Probe::Payload => "mining protocols spoken by suspects (attached while one is watched)",
         }
     }
 
@@ -86,6 +94,7 @@ impl Probe {
             Probe::Fork | Probe::ThreadEnd => &["task_"],
             Probe::Task => &["task_", "cred_"],
             Probe::Connection => &["task_", "sk_"],
+            Probe::Payload => &[],
         }
     }
 }

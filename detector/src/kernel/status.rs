@@ -14,10 +14,19 @@ pub struct Status {
 pub enum State {
     /// Runs in the kernel.
     Attached,
+    /// Loaded and tried; attached when it is needed.
+    Standby,
     /// Was not tried, and why.
     Skipped(String),
     /// The kernel refused it: its error and the verifier's last words.
     Refused(String),
+}
+
+impl State {
+    /// Whether it does its work, or will when asked.
+    pub fn works(&self) -> bool {
+        matches!(self, State::Attached | State::Standby)
+    }
 }
 
 impl Status {
@@ -37,7 +46,7 @@ impl Status {
     /// All probes that do not run, with the reason.
     pub fn missing(&self) -> impl Iterator<Item = (Probe, &str)> {
         self.probes.iter().filter_map(|(probe, state)| match state {
-            State::Attached => None,
+            State::Attached | State::Standby => None,
             State::Skipped(reason) | State::Refused(reason) => Some((*probe, reason.as_str())),
         })
     }

@@ -1,6 +1,9 @@
 //! Facts about this machine that decide what can be loaded. Reads, never judges.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{
     btf::Btf,
@@ -20,8 +23,8 @@ pub struct Facts {
     pub types: Result<Types, String>,
     /// Effective capabilities, one bit each; 0 when unreadable.
     pub capabilities: u64,
-    /// A cgroup v2 hierarchy is mounted.
-    pub cgroup_v2: bool,
+    /// Where the cgroup v2 hierarchy is mounted.
+    pub cgroup_v2: Option<PathBuf>,
     /// `/proc/pressure/cpu` can be read.
     pub pressure: bool,
     /// Value of `/sys/kernel/security/lockdown` in brackets, when the kernel has it.
@@ -45,6 +48,8 @@ pub mod capability {
     pub const SYS_PTRACE: u32 = 19;
     /// Root's catch-all; includes the BPF ones before 5.8.
     pub const SYS_ADMIN: u32 = 21;
+    /// Looks into packets.
+    pub const NET_ADMIN: u32 = 12;
     /// Reads files regardless of their mode: needed to hash other users' binaries.
     pub const DAC_READ_SEARCH: u32 = 2;
     /// Attaches tracing programs.
@@ -68,11 +73,9 @@ impl Facts {
             capabilities: capabilities(
                 &fs::read_to_string("/proc/self/status").unwrap_or_default(),
             ),
-            cgroup_v2: fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| {
-                mounts
-                    .lines()
-                    .any(|l| l.split(' ').nth(2) == Some("cgroup2"))
-            }),
+            cgroup_v2: fs::read_to_string("/proc/self/mounts")
+                .ok()
+                .and_then(|mounts| cgroup_v2(&mounts)),
             pressure: fs::read_to_string("/proc/pressure/cpu").is_ok(),
             lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
                 .ok()
@@ -100,6 +103,7 @@ impl Types {
     fn read(btf: &Btf) -> Self {
         let has_hook = |probe: &Probe| match probe.hook() {
             Hook::Tracepoint(name) => btf.has_typedef(&format!("btf_trace_{name}")),
+            Hook::Packets => true,
             Hook::Iterator(name) => btf.member(&format!("bpf_iter__{name}"), "").is_some(),
         };
         Types {
@@ -107,6 +111,15 @@ impl Types {
             hooks: Probe::ALL.into_iter().filter(has_hook).collect(),
         }
     }
+}
+
+/// Where the first cgroup v2 hierarchy of `/proc/self/mounts` is mounted.
+fn cgroup_v2(mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (path, kind) = (fields.next()?, fields.next()?);
+        (kind == "cgroup2").then(|| PathBuf::from(path))
+    })
 }
 
 /// `CapEff` of a `/proc/PID/status` text; 0 when it is not there.
@@ -121,6 +134,16 @@ fn capabilities(status: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cgroup_v2_mount_is_found_wherever_it_is() {
+        let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        assert_eq!(
+            cgroup_v2(mounts),
+            Some(PathBuf::from("/sys/fs/cgroup/unified"))
+        );
+        assert_eq!(cgroup_v2("cgroup2"), None);
+    }
 
     #[test]
     fn effective_capabilities_are_read_from_the_status_text() {

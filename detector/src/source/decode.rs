@@ -1,9 +1,9 @@
 //! Bytes from a ring → typed records. Total: any bytes give a record or a named error.
 
-use detector_common::event::{self, Header, exec, kind};
+use detector_common::event::{self, Header, exec, kind, payload::direction};
 use zerocopy::FromBytes;
 
-use crate::input::{Exec, Executable, ExecutableId, Input, Observed};
+use crate::input::{Exec, Executable, ExecutableId, Input, Observed, Payload};
 
 /// Why bytes are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,8 @@ pub enum Record {
     ThreadEnd(event::ThreadEnd),
     /// See [`event::Connection`].
     Connection(event::Connection),
+    /// See [`event::Payload`].
+    Payload(Box<Payload>),
 }
 
 impl Record {
@@ -45,6 +47,7 @@ impl Record {
             Record::Exit(exit) => Input::Exit(*exit),
             Record::ThreadEnd(end) => Input::ThreadEnd(*end),
             Record::Connection(connection) => Input::Connection(*connection),
+            Record::Payload(payload) => Input::Payload(payload),
         }
     }
 
@@ -56,6 +59,7 @@ impl Record {
             Record::Exit(exit) => exit.header.time_ns,
             Record::ThreadEnd(end) => end.header.time_ns,
             Record::Connection(connection) => connection.header.time_ns,
+            Record::Payload(payload) => payload.at_ns,
         }
     }
 }
@@ -78,6 +82,7 @@ pub fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
         kind::EXIT => Ok(Record::Exit(fixed(bytes, header)?.0)),
         kind::THREAD_END => Ok(Record::ThreadEnd(fixed(bytes, header)?.0)),
         kind::CONNECTION => Ok(Record::Connection(fixed(bytes, header)?.0)),
+        kind::PAYLOAD => Ok(Record::Payload(Box::new(payload(&fixed(bytes, header)?.0)))),
         other => Err(DecodeError::Kind(other)),
     }
 }
@@ -133,6 +138,20 @@ fn exec(fixed: &event::Exec, args: &[u8]) -> Exec {
         cgroup_id: known(fixed.cgroup_id, 0),
         policy: fixed.policy,
         nice: known(fixed.static_prio, 0).map(|prio| prio - 120),
+    }
+}
+
+fn payload(fixed: &event::Payload) -> Payload {
+    Payload {
+        at_ns: fixed.header.time_ns,
+        process: fixed.process.into(),
+        socket: fixed.socket,
+        outbound: fixed.direction == direction::OUT,
+        sequence: fixed.sequence,
+        total_bytes: fixed.total,
+        remote: fixed.remote,
+        remote_port: fixed.remote_port,
+        bytes: prefix(&fixed.bytes, fixed.captured),
     }
 }
 

@@ -65,6 +65,12 @@ enum Act {
         #[arg(long, default_value_t = 0)]
         send: usize,
     },
+    /// Connect at the first line of standard input; send it and each further one, and say how many
+    Speak {
+        address: SocketAddr,
+        #[arg(long)]
+        uring: bool,
+    },
     /// Accept this many connections on a port of its own, or on one it shares
     Listen {
         #[arg(long)]
@@ -173,6 +179,7 @@ fn act(act: Act) -> io::Result<()> {
             uring,
             send,
         } => connect(address, uring, send),
+        Act::Speak { address, uring } => speak(address, uring),
         Act::Listen {
             count,
             address,
@@ -249,6 +256,21 @@ fn connect(address: SocketAddr, uring: bool, send: usize) -> io::Result<()> {
     drop(stream);
     say(&json!({ "received": received.len() }))?;
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
+}
+
+fn speak(address: SocketAddr, uring: bool) -> io::Result<()> {
+    let mut stream = None;
+    for (count, line) in io::stdin().lines().enumerate() {
+        let stream = match &mut stream {
+            Some(stream) => stream,
+            None if uring => stream.insert(tests::raw::connect_by_io_uring(address)?),
+            None => stream.insert(TcpStream::connect(address)?),
+        };
+        stream.set_nodelay(true)?;
+        stream.write_all(format!("{}\n", line?).as_bytes())?;
+        say(&json!({ "sent": count + 1, "local": stream.local_addr()?.to_string() }))?;
+    }
+    Ok(())
 }
 
 fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tests::burn::{self, Load};
-use tests::conversation::{self, PoolAddress};
+use tests::conversation::{self, Dialect, PoolAddress};
 use tests::disguise;
 use tests::sys;
 
@@ -30,6 +30,9 @@ struct Arguments {
     /// Loopback address to talk to: 127.0.0.1:PORT or stratum+tcp://127.0.0.1:PORT
     #[arg(long)]
     pool: Option<PoolAddress>,
+    /// How to talk to it
+    #[arg(long, value_enum, default_value_t)]
+    dialect: Dialect,
     /// Sleep across every scheduler tick, which hides the load from accounting by tick
     #[arg(long)]
     dodge_ticks: bool,
@@ -117,7 +120,9 @@ fn run(arguments: &Arguments, until: Instant) -> std::io::Result<()> {
         std::thread::Builder::new().spawn(move || burn::run(load, until))?;
     }
     if let Some(pool) = arguments.pool {
-        std::thread::Builder::new().spawn(move || conversation::keep_talking(pool, until))?;
+        let dialect = arguments.dialect;
+        std::thread::Builder::new()
+            .spawn(move || conversation::keep_talking(pool, dialect, until))?;
     }
     if !arguments.child_ms.is_empty() {
         let lives = arguments

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     process::{ChildStdout, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -49,6 +49,12 @@ impl Actor {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("the pipe is open");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// Gives it a line.
+    pub fn tell(&mut self, line: &str) {
+        let stdin = self.owned.child().stdin.as_mut().expect("it is a pipe");
+        writeln!(stdin, "{line}").expect("it reads");
     }
 
     /// Lets it go on to its end, and reaps it.

@@ -8,8 +8,9 @@ use std::{
 
 use detector::{
     enrich::{Answer, Enricher},
-    input::{Exec, Scan},
+    input::{Exec, Flow, Payload, ProcessKey, Scan},
     kernel::{Facts, Loaded, Plan, Sizes, Status, plan::Decision},
+    output,
     source::{
         decode::Record,
         ring,
@@ -157,6 +158,28 @@ impl Watch {
         told
     }
 
+    /// Looks into the packets of a process.
+    pub fn look(&mut self, process: ProcessKey, packets: u32, older_flows: Vec<Flow>) {
+        let wanted = output::Watch {
+            process,
+            packets_per_connection: packets,
+            older_flows,
+        };
+        self.loaded
+            .watch(&wanted)
+            .expect("packets can be looked into");
+    }
+
+    /// Looks no longer.
+    pub fn look_away(&mut self, process: ProcessKey) {
+        self.loaded.unwatch(process).expect("the maps are there");
+    }
+
+    /// Whether packets are looked into.
+    pub fn is_watching(&self) -> bool {
+        self.loaded.is_watching()
+    }
+
     /// A loss counter.
     pub fn lost(&self, counter: Counter) -> u64 {
         self.loaded.counter(counter).expect("the map is readable")
@@ -248,6 +271,17 @@ pub fn forks(records: &[Record]) -> impl Iterator<Item = event::Fork> {
         Record::Fork(fork) => Some(*fork),
         _ => None,
     })
+}
+
+/// The packets of one process among others.
+pub fn payloads(records: &[Record], tgid: u32) -> Vec<Payload> {
+    records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Payload(payload) if payload.process.tgid == tgid => Some((**payload).clone()),
+            _ => None,
+        })
+        .collect()
 }
 
 /// The connection records of one process among others.

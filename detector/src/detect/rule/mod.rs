@@ -19,6 +19,7 @@ pub mod deleted_executable;
 pub mod event_loss;
 pub mod fileless;
 pub mod from_writable_dir;
+pub mod mining_protocol;
 pub mod new_binary;
 pub mod new_destination;
 pub mod new_script;

@@ -103,6 +103,8 @@ fn tally(watch: &Watch, after: u64, before: u64) -> Tally {
             Record::Exit(_) => &mut tally.exit,
             Record::ThreadEnd(_) => &mut tally.thread_end,
             Record::Connection(_) => &mut tally.connection,
+            // Nobody is watched.
+            Record::Payload(_) => continue,
         };
         *count += u64::from((after..before).contains(&record.at_ns()));
     }

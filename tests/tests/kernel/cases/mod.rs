@@ -9,4 +9,6 @@ mod exit;
 mod fork;
 mod listener;
 mod loss;
+mod mining;
+mod payload;
 mod scenario;
