@@ -113,18 +113,15 @@ impl Keeper {
 
     /// Does what a batch asks; gives whom to tell when it asked to end.
     pub(super) fn take(&mut self, batch: &mut Vec<Request>) -> Option<oneshot::Sender<()>> {
-        let (records, others): (Vec<Request>, Vec<Request>) = batch
-            .drain(..)
-            .partition(|request| matches!(request, Request::Record(_)));
-        let records = records.into_iter().filter_map(|request| match request {
-            Request::Record(record) => Some(*record),
-            _ => None,
-        });
+        let mut records = Vec::new();
         let mut ended = None;
-        self.record(records.collect());
-        for request in others {
+        for request in batch.drain(..) {
+            // Events in a row share a transaction.
+            if !matches!(request, Request::Record(_)) {
+                self.record(std::mem::take(&mut records));
+            }
             match request {
-                Request::Record(_) => unreachable!("taken out above"),
+                Request::Record(record) => records.push(*record),
                 Request::Program(program) => drop(self.programs.insert(program, self.now)),
                 Request::Destination(to) => drop(self.destinations.insert(to, self.now)),
                 Request::Baseline(baseline) => {
@@ -151,6 +148,7 @@ impl Keeper {
                 }
             }
         }
+        self.record(records);
         self.serve();
         self.count();
         ended

@@ -179,6 +179,17 @@ pub(super) fn connect_read_only(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(uri, flags)
 }
 
+/// Reads what can be read of a damaged file, its log included.
+pub(super) fn connect_damaged(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // The first lets SQLite read a file that is shorter than its header says, the second keeps it as it is.
+    connection.execute_batch("PRAGMA writable_schema = ON; PRAGMA query_only = ON;")?;
+    Ok(connection)
+}
+
 /// SQLite's check of every page and index: 64 MiB take about 0.2 s, once a start.
 fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let damaged = |reason: String| OpenError::Damaged {

@@ -98,8 +98,7 @@ impl Place {
                 ));
             }
         };
-        let from = open::connect(&aside, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)
-            .or_else(|_| open::connect_read_only(&aside));
+        let from = open::connect_damaged(&aside);
         let carried = from
             .and_then(|from| carry::carry(&from, &mut store))
             .unwrap_or_default();

@@ -55,7 +55,13 @@ fn a_resumed_incident_keeps_what_only_the_earlier_run_knew() {
 #[test]
 fn an_incident_that_ended_unseen_is_resolved_with_the_reason_and_validates() {
     let opened = told(Change::Opened, 1_000);
-    let event = ended(opened, "the detector was restarted", 5_000, &host(), &mut Sequence::after(8));
+    let event = ended(
+        opened,
+        "the detector was restarted",
+        5_000,
+        &host(),
+        &mut Sequence::after(8),
+    );
     let validator = jsonschema::validator_for(&schema()).expect("a schema");
     let json = serde_json::to_value(&event).expect("an event");
     assert!(validator.is_valid(&json), "{json}");
@@ -70,5 +76,8 @@ fn an_incident_that_ended_unseen_is_resolved_with_the_reason_and_validates() {
     let data = &json["data"];
     assert_eq!(data["event"]["reason"], "the detector was restarted");
     assert_eq!(data["incident"]["status"], "resolved");
-    assert_eq!(data["incident"]["resolved_at"], "1970-01-01T00:00:00.000005Z");
+    assert_eq!(
+        data["incident"]["resolved_at"],
+        "1970-01-01T00:00:00.000005Z"
+    );
 }

@@ -76,7 +76,7 @@ async fn what_was_durable_before_kill_9_arrives_afterwards_and_only_once() {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        let lines = random % 60;
+        let lines = random % 40;
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut seen = 0;
         let take = |line: std::io::Result<String>, durable: &mut BTreeSet<u64>| {
