@@ -166,3 +166,6 @@ impl Book {
         self.remember(&case.incident, now_ns);
     }
 }
+
+#[cfg(test)]
+mod tests;
