@@ -231,7 +231,6 @@ async fn batch_is_one_array_and_a_refused_one_is_sent_again_one_by_one() {
             delivered: 2,
             retried: 1,
             dead_lettered: 1,
-            ..Counters::default()
         }
     );
     let received = server.received.lock().unwrap();
