@@ -11,7 +11,10 @@
 use detector_common::event::{self, connection::ListenKey};
 use serde::{Deserialize, Serialize};
 
-use crate::name::{self, Name};
+use crate::{
+    incident::{Acceptance, Resolve, Resumed},
+    name::{self, Name},
+};
 
 /// A process: id and start (`CLOCK_BOOTTIME`, ns). A reused id has another start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -278,6 +281,16 @@ pub struct ExecutableFacts {
     pub sha256: Sha256,
     /// Last change of the content (`st_mtime`), ns since 1970.
     pub modified_unix_ns: Option<i64>,
+    /// It has run on this host for long enough without an incident.
+    #[serde(default)]
+    pub known: Option<Known>,
+}
+
+/// A program that this host is used to, by content and path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// When it was first seen here, ns since 1970.
+    pub first_seen_unix_ns: i64,
 }
 
 /// Package ownership of a file.
@@ -338,6 +351,12 @@ pub enum Input<'a> {
     Executable(u64, &'a ExecutableFacts),
     /// What was learned before the daemon was started: before the first pass.
     Baseline(&'a Baseline),
+    /// Everything that is accepted from now on, and when (ns since boot).
+    Accepted(u64, &'a [Acceptance]),
+    /// Somebody says that an incident is over, and when (ns since boot).
+    Resolve(u64, &'a Resolve),
+    /// An incident of an earlier run goes on. After the first pass.
+    Resumed(&'a Resumed),
 }
 
 /// The same fact by value: what a recording holds and a generator makes.
@@ -365,6 +384,12 @@ pub enum OwnedInput {
     Executable(u64, Box<ExecutableFacts>),
     /// See [`Input::Baseline`].
     Baseline(Box<Baseline>),
+    /// See [`Input::Accepted`].
+    Accepted(u64, Vec<Acceptance>),
+    /// See [`Input::Resolve`].
+    Resolve(u64, Box<Resolve>),
+    /// See [`Input::Resumed`].
+    Resumed(Box<Resumed>),
 }
 
 impl OwnedInput {
@@ -382,6 +407,9 @@ impl OwnedInput {
             OwnedInput::Process(at_ns, facts) => Input::Process(*at_ns, facts),
             OwnedInput::Executable(at_ns, facts) => Input::Executable(*at_ns, facts),
             OwnedInput::Baseline(baseline) => Input::Baseline(baseline),
+            OwnedInput::Accepted(at_ns, acceptances) => Input::Accepted(*at_ns, acceptances),
+            OwnedInput::Resolve(at_ns, resolve) => Input::Resolve(*at_ns, resolve),
+            OwnedInput::Resumed(resumed) => Input::Resumed(resumed),
         }
     }
 }
@@ -403,6 +431,11 @@ impl From<Input<'_>> for OwnedInput {
                 OwnedInput::Executable(at_ns, Box::new(facts.clone()))
             }
             Input::Baseline(baseline) => OwnedInput::Baseline(Box::new(baseline.clone())),
+            Input::Accepted(at_ns, acceptances) => {
+                OwnedInput::Accepted(at_ns, acceptances.to_vec())
+            }
+            Input::Resolve(at_ns, resolve) => OwnedInput::Resolve(at_ns, Box::new(resolve.clone())),
+            Input::Resumed(resumed) => OwnedInput::Resumed(Box::new(resumed.clone())),
         }
     }
 }

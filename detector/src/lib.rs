@@ -20,4 +20,5 @@ pub mod render;
 pub mod report;
 pub mod runtime;
 pub mod source;
+pub mod state;
 mod vitals;

@@ -1,4 +1,4 @@
-//! From what happened to who is told: events, numbered, to every sink.
+//! From what happened to who is told: events, numbered, kept by the state and from there to every sink.
 
 use std::{collections::HashMap, io::IsTerminal as _, time::Duration};
 
@@ -17,6 +17,7 @@ use crate::{
     render::{self, Style},
     runtime::RunError,
     source::scan::Clock,
+    state::{self, Earlier, StoredIncident},
 };
 
 /// What goes to standard output.
@@ -35,38 +36,57 @@ pub struct Report {
     format: Format,
     style: Style,
     stdout: Stdout,
+    state: state::Handle,
     delivery: Delivery,
+    /// What earlier runs told about incidents that go on.
+    earlier: HashMap<String, Box<event::IncidentData>>,
     config_digest: String,
     /// Severity each open incident was last shown with in full.
     shown: HashMap<String, String>,
 }
 
 impl Report {
-    /// Starts the sinks.
+    /// Starts the sinks and opens the state. Gives what it knew beside.
     ///
     /// # Errors
-    /// A sink cannot start.
+    /// A sink or a thread cannot start.
     pub fn start(
         host: HostInfo,
         config: &Config,
         format: Format,
         now: Clock,
-    ) -> Result<Self, RunError> {
-        let delivery = Delivery::start(&config.sink)?;
-        Ok(Report {
+    ) -> Result<(Self, state::Before), RunError> {
+        let stdout = Stdout::spawn()?;
+        let path = state::path(config.state.path.as_deref());
+        let sinks: Vec<String> = config.sink.keys().cloned().collect();
+        let show = Box::new(stdout.sender());
+        let (state, before) = state::start(&path, &config.state, &sinks, show, now.unix_ns)?;
+        let delivery = Delivery::start(&config.sink, |name| state.feed(name))?;
+        let report = Report {
             host,
-            // Without a state file a number must not come again after a restart: milliseconds since
-            // 1970 stay ahead of any earlier run that made fewer than a thousand events a second.
-            sequence: Sequence::after(u64::try_from(now.unix_ns / 1_000_000).unwrap_or(0)),
+            sequence: Sequence::after(before.last_sequence),
             format,
             style: Style {
                 colour: std::io::stdout().is_terminal(),
             },
-            stdout: Stdout::spawn()?,
+            stdout,
+            state,
             delivery,
+            earlier: HashMap::new(),
             config_digest: digest(config),
             shown: HashMap::new(),
-        })
+        };
+        Ok((report, before))
+    }
+
+    /// The state, to be told what is seen.
+    pub fn state(&mut self) -> &mut state::Handle {
+        &mut self.state
+    }
+
+    /// This boot.
+    pub fn boot_id(&self) -> Option<&str> {
+        self.host.boot_id.as_deref()
     }
 
     /// The daemon began; what it lacks is said at once.
@@ -74,16 +94,49 @@ impl Report {
         let event = event::started("start", now.unix_ns, &self.host, &mut self.sequence);
         self.send(event);
         for reason in degraded {
-            tracing::warn!(reason, "degraded");
-            let event = event::degraded(reason, now.unix_ns, &self.host, &mut self.sequence);
-            self.send(event);
+            self.degraded(reason, None, now);
         }
+    }
+
+    /// Something is worse than it should be. `gap`: the gap in the outbox that this declares.
+    pub fn degraded(&mut self, reason: &str, gap: Option<u64>, now: Clock) {
+        tracing::warn!(reason, "degraded");
+        let event = event::degraded(reason, now.unix_ns, &self.host, &mut self.sequence);
+        self.keep(event, None, gap);
+    }
+
+    /// An incident of an earlier run: goes on, or is over.
+    pub fn earlier(&mut self, earlier: Earlier, now: Clock) {
+        if earlier.resumed.is_some() {
+            self.earlier.insert(earlier.stored.id, earlier.data);
+            return;
+        }
+        let event = event::restart::ended(
+            (*earlier.data).clone(),
+            state::RESTARTED,
+            now.unix_ns,
+            &self.host,
+            &mut self.sequence,
+        );
+        self.keep(
+            event,
+            Some(Kept::Ended(Box::new(earlier), now.unix_ns)),
+            None,
+        );
     }
 
     /// An incident began, changed or ended.
     pub fn incident(&mut self, change: Change, incident: &Incident) {
-        let event = event::from_incident(incident, change, &self.host, &mut self.sequence);
-        self.send(event);
+        let mut event = event::from_incident(incident, change, &self.host, &mut self.sequence);
+        if let Data::Incident(data) = &mut event.data
+            && let Some(earlier) = self.earlier.get(&data.incident.id)
+        {
+            event::restart::merge(earlier, data);
+        }
+        if change == Change::Resolved {
+            self.earlier.remove(&incident.id.to_string());
+        }
+        self.keep(event, Some(Kept::Changed(incident)), None);
     }
 
     /// A signal that woke nobody. On the wire it is opt-in: it goes to the log.
@@ -93,10 +146,15 @@ impl Report {
 
     /// Says that the daemon lives, and how.
     pub fn heartbeat(&mut self, vitals: HeartbeatDetector, now: Clock) {
+        let health = self.state.health();
         let vitals = HeartbeatDetector {
             config_digest: self.config_digest.clone(),
             last_sequence: self.sequence.last(),
-            outbox_depth: self.delivery.depth() as u64,
+            outbox_depth: health.depth,
+            state_durable: health.is_durable,
+            dead_letters: health.dead_letters,
+            collapsed: health.collapsed,
+            superseded: health.superseded,
             ..vitals
         };
         let event = event::heartbeat(vitals, now.unix_ns, &self.host, &mut self.sequence);
@@ -108,7 +166,11 @@ impl Report {
     /// # Errors
     /// A receiver cannot start; all old ones go on.
     pub fn reconfigured(&mut self, config: &Config) -> Result<(), StartError> {
-        self.delivery.reconfigure(&config.sink)?;
+        let sinks: Vec<String> = config.sink.keys().cloned().collect();
+        let state = &self.state;
+        self.delivery
+            .reconfigure(&config.sink, |name| state.feed(name))?;
+        self.state.set_sinks(sinks);
         self.config_digest = digest(config);
         Ok(())
     }
@@ -116,18 +178,18 @@ impl Report {
     /// Says that a receiver refuses incidents, once for each time it began to.
     pub fn refusals(&mut self, now: Clock) {
         for reason in self.delivery.take_refusals() {
-            let event = event::degraded(&reason, now.unix_ns, &self.host, &mut self.sequence);
-            self.send(event);
+            self.degraded(&reason, None, now);
         }
     }
 
     /// What sinks could not take or deliver since the start, by name.
-    pub fn losses(&self) -> [(&'static str, u64); 3] {
-        let [dropped, dead_lettered] = self.delivery.losses();
+    pub fn losses(&self) -> [(&'static str, u64); 4] {
+        let [dropped, forgotten] = self.state.losses();
         [
             (stdout::LOSS, self.stdout.dropped()),
             dropped,
-            dead_lettered,
+            forgotten,
+            self.delivery.loss(),
         ]
     }
 
@@ -135,8 +197,16 @@ impl Report {
     pub async fn stop(mut self, now: Clock, patience: Duration) {
         let event = event::stopped("stop", now.unix_ns, &self.host, &mut self.sequence);
         self.send(event);
+        self.state.close().await;
         for (sink, counters) in self.delivery.stop(patience).await {
             tracing::info!(sink, ?counters, "receiver");
+        }
+        let waiting = self.state.health().depth;
+        if waiting > 0 {
+            tracing::warn!(waiting, "events wait in the outbox for the next start");
+        }
+        if !self.state.stop(patience).await {
+            tracing::error!("the state was not written to its end");
         }
         let dropped = self.stdout.shutdown(patience);
         if dropped > 0 {
@@ -145,21 +215,35 @@ impl Report {
     }
 
     fn send(&mut self, event: CloudEvent) {
-        let written = Event::new(&event);
-        match self.format {
-            Format::Json => {
-                let mut line = Vec::with_capacity(written.body.len() + 1);
-                line.extend_from_slice(&written.body);
-                line.push(b'\n');
-                self.stdout.send(Bytes::from(line));
+        self.keep(event, None, None);
+    }
+
+    /// Gives an event to the state, which gives it to everybody else.
+    fn keep(&mut self, event: CloudEvent, incident: Option<Kept<'_>>, declares: Option<u64>) {
+        let text = match self.format {
+            Format::Json => None,
+            Format::Human => self.for_people(&event).map(Bytes::from),
+        };
+        let ready = Event::new(&event);
+        let text = match self.format {
+            Format::Human => text,
+            Format::Json => Some([&ready.body[..], b"\n"].concat().into()),
+        };
+        let body = ready.body.clone();
+        let incident = match (incident, &event.data) {
+            (Some(Kept::Changed(incident)), Data::Incident(data)) => {
+                let boot_id = self.host.boot_id.as_deref();
+                Some(StoredIncident::new(incident, data, boot_id, body.clone()))
             }
-            Format::Human => {
-                if let Some(text) = self.for_people(&event) {
-                    self.stdout.send(Bytes::from(text));
-                }
-            }
-        }
-        self.delivery.send(&written);
+            (Some(Kept::Ended(earlier, at)), _) => Some(earlier.ended(body.clone(), at)),
+            _ => None,
+        };
+        self.state.record(state::Record {
+            event: ready,
+            incident,
+            text,
+            declares,
+        });
     }
 
     /// The whole block when it is new or worse than it was shown, a line otherwise.
@@ -181,6 +265,12 @@ impl Report {
             Some(render::incident(data, self.style) + "\n")
         }
     }
+}
+
+/// The incident that an event is about, as it has to be kept with it.
+enum Kept<'a> {
+    Changed(&'a Incident),
+    Ended(Box<Earlier>, i64),
 }
 
 /// The first 16 hexadecimal digits tell two configurations apart.

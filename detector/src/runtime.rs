@@ -34,8 +34,10 @@ use crate::{
         scan::{Clock, Scanner},
         timer::Timer,
     },
+    state,
 };
 
+mod memory;
 mod record;
 
 pub use record::RecordTo;
@@ -123,8 +125,11 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let plan = Plan::new(&facts);
     let loaded = load(&facts, &plan, &options.config)?;
     let kernel = options.config.kernel.clone();
-    let (enricher, mut answers) = Enricher::spawn(&options.config.enrich)?;
     let started = Clock::now();
+    let host = host::info();
+    let (report, before) = Report::start(host.clone(), &options.config, options.format, started)?;
+    let (mut before, mut told, memory) = before.split();
+    let (enricher, mut answers) = Enricher::spawn(&options.config.enrich, Some(memory))?;
     let mut degraded: Vec<String> = plan.degraded.clone();
     degraded.extend(
         loaded
@@ -132,9 +137,9 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             .missing()
             .map(|(probe, why)| format!("no {}: {why}", probe.purpose())),
     );
+    degraded.append(&mut before.trouble);
     // The standard library's keys are random; identifiers need no more.
     let seed = detect::Seed(RandomState::new().hash_one(started.unix_ns));
-    let host = host::info();
     let addresses = host::addresses();
     let recorder = options.record.as_ref();
     let recorder = recorder
@@ -147,7 +152,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         outputs: Vec::new(),
         recorder,
         enricher,
-        report: Report::start(host, &options.config, options.format, started)?,
+        report,
         losses: Losses::default(),
         malformed: 0,
         watches_failed: 0,
@@ -156,8 +161,12 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         loaded,
     };
     runtime.report.started(&degraded, started);
+    runtime.learned(&before.baselines);
     runtime.first_pass()?;
-    runtime.serve(options, &kernel, &mut answers).await?;
+    runtime.recall(before, started);
+    runtime
+        .serve(options, &kernel, &mut answers, &mut told)
+        .await?;
     runtime.stop().await
 }
 
@@ -218,6 +227,7 @@ impl Runtime {
         mut options: Options,
         kernel: &crate::config::Kernel,
         answers: &mut mpsc::Receiver<Answer>,
+        told: &mut mpsc::Receiver<state::Told>,
     ) -> Result<(), RunError> {
         let every = |ms| Timer::every(Duration::from_millis(ms));
         let drain = every(kernel.drain_interval_ms)?;
@@ -242,6 +252,7 @@ impl Runtime {
                 tick = drain.tick() => { tick?; self.drain(); }
                 Ok(mut ready) = process_ring.readable() => { self.drain(); ready.clear_ready(); }
                 Ok(mut ready) = network_ring.readable() => { self.drain(); ready.clear_ready(); }
+                Some(told) = told.recv() => self.told(told),
                 Some(answer) = answers.recv() => self.answer(answer),
                 tick = heartbeat.tick() => { tick?; self.heartbeat(); }
                 _ = hangup.recv() => self.reload(&mut options),
@@ -297,11 +308,15 @@ impl Runtime {
         let (engine, outputs) = (&mut self.engine, &mut self.outputs);
         record::tell(Input::Scan(&self.scan), &mut self.recorder, engine, outputs);
         self.act();
+        self.report.state().tick(clock.unix_ns);
         Ok(())
     }
 
     fn answer(&mut self, answer: Answer) {
         let now_ns = Clock::now().boot_ns;
+        if let Answer::Executable(facts) | Answer::Script { facts, .. } = &answer {
+            self.saw(facts);
+        }
         let (engine, outputs) = (&mut self.engine, &mut self.outputs);
         let mut apply = |input: Input<'_>| record::tell(input, &mut self.recorder, engine, outputs);
         match answer {
@@ -309,7 +324,7 @@ impl Runtime {
             Answer::Executable(facts) => apply(Input::Executable(now_ns, &facts)),
             Answer::Snapshot(exec) => apply(Input::Exec(&exec)),
             Answer::Sockets(sockets) => apply(Input::Sockets(now_ns, &sockets)),
-            // Scripts are judged by place and lineage so far.
+            // Scripts are judged by place and lineage so far, and remembered.
             Answer::Script { .. } => {}
             Answer::SnapshotEnd { told, missed } => {
                 let probes = self.loaded.status.attached().count();
@@ -343,7 +358,7 @@ impl Runtime {
                 Output::Finding(finding) => self.report.finding(&finding),
                 Output::Incident(change, incident) => self.report.incident(change, &incident),
                 // Kept in memory only.
-                Output::Baseline(_) => {}
+                Output::Baseline(baseline) => self.report.state().save(baseline),
             }
         }
     }
@@ -385,6 +400,7 @@ impl Runtime {
             .extend(&options.treat_as_remote);
         for (section, changed) in [
             ("kernel", config.kernel != options.config.kernel),
+            ("state", config.state != options.config.state),
             ("enrich", config.enrich != options.config.enrich),
         ] {
             if changed {
@@ -408,6 +424,9 @@ impl Runtime {
     /// Takes what is left in the rings, tells it, and flushes.
     async fn stop(mut self) -> Result<(), RunError> {
         self.drain();
+        for baseline in self.engine.baselines() {
+            self.report.state().save(baseline);
+        }
         self.report.stop(Clock::now(), FLUSH).await;
         self.recorder.map_or(Ok(()), record::finish)
     }

@@ -16,7 +16,10 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
+/// Names the folder of the daemon's state, as systemd does.
+pub const STATE: &str = "STATE_DIRECTORY";
 /// What stderr contains once the daemon watches.
 pub const READY: &str = "detector ready";
 
@@ -48,6 +51,8 @@ pub struct Daemon {
     process: Owned,
     begun: Instant,
     shared: Arc<Shared>,
+    /// Its state, unless the test gave it a folder; gone after the process.
+    _state: Option<TempDir>,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +90,11 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let has_state = command.get_envs().any(|(name, _)| name == STATE);
+        let state = (!has_state).then(TempDir::new).transpose()?;
+        if let Some(state) = &state {
+            command.env(STATE, state.path());
+        }
         let begun = Instant::now();
         let mut process = Owned::start("the daemon", &mut command, Signal::KILL)?;
         let shared = Arc::new(Shared::default());
@@ -108,6 +118,7 @@ impl Daemon {
             process,
             begun,
             shared,
+            _state: state,
         })
     }
 

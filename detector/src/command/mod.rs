@@ -1,11 +1,21 @@
 //! One file per verb of the command line.
 
 mod check;
+mod incidents;
+mod inventory;
+mod outbox;
 mod record;
 mod replay;
 mod run;
+mod table;
 
-use std::{io::IsTerminal as _, net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    net::IpAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
@@ -59,6 +69,12 @@ enum Verb {
     Replay(Replay),
     /// Say what this kernel and configuration support: exit 0 ready, 1 degraded, 2 cannot run
     Check(Configuration),
+    /// What was found: list, show, report for a ticket, resolve, accept
+    Incidents(incidents::Incidents),
+    /// What waits for receivers, and what they refused
+    Outbox(outbox::Outbox),
+    /// Programs that no package owns and that ran here
+    Inventory(inventory::Inventory),
     /// The configuration file
     Config {
         #[command(subcommand)]
@@ -174,6 +190,9 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
         }
         Verb::Replay(options) => replay::execute(&options),
         Verb::Check(configuration) => check::execute(load(&configuration)),
+        Verb::Incidents(incidents) => incidents::execute(incidents),
+        Verb::Outbox(outbox) => outbox::execute(outbox),
+        Verb::Inventory(inventory) => inventory::execute(&inventory),
         Verb::Config { verb } => match verb {
             ConfigVerb::Default => {
                 print!("{}", config::DEFAULT_TOML);
@@ -194,6 +213,33 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
 
 fn load(configuration: &Configuration) -> anyhow::Result<Config> {
     Ok(Config::load_or_default(configuration.config.as_deref())?)
+}
+
+/// Prints. A reader that has seen enough (`head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Now, ns since 1970.
+fn unix_now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// A moment for people, to the second.
+fn moment(unix_ns: i64) -> String {
+    let at = jiff::Timestamp::from_nanosecond(i128::from(unix_ns))
+        .expect("64-bit nanoseconds are within the years 1677 to 2262");
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The time between two moments, for people.
+fn lasted(from_unix_ns: i64, to_unix_ns: i64) -> String {
+    let seconds = to_unix_ns.saturating_sub(from_unix_ns).max(0) / 1_000_000_000;
+    humantime::format_duration(Duration::from_secs(seconds.unsigned_abs())).to_string()
 }
 
 fn log_to_stderr() {

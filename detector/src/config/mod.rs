@@ -21,7 +21,7 @@ use std::{
 
 pub use error::{ConfigError, Place};
 use ipnet::IpNet;
-pub use section::{Enrich, Kernel};
+pub use section::{Enrich, Kernel, State};
 use serde::{Deserialize, Serialize};
 pub use sink::{
     Alertmanager as AlertmanagerSink, Command as CommandSink, Common, File as FileSink,
@@ -54,6 +54,8 @@ pub struct Config {
     pub enrich: Enrich,
     /// Ring sizes and intervals.
     pub kernel: Kernel,
+    /// The memory of the host.
+    pub state: State,
     /// Where events are sent, by the operator's name for it. Read apart: the type decides which keys there are.
     #[serde(skip_deserializing)]
     pub sink: BTreeMap<String, Sink>,
@@ -134,6 +136,7 @@ impl Config {
             })
             .or_else(|| self.enrich.problem())
             .or_else(|| self.kernel.problem())
+            .or_else(|| self.state.problem())
             .or_else(|| {
                 self.sink
                     .iter()

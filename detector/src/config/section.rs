@@ -2,6 +2,8 @@
 //!
 //! A default is written twice, here and in `default.toml`; a test proves that both agree.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Key and reason of a value that cannot work.
@@ -105,6 +107,58 @@ impl Kernel {
                 60_000,
             )
         })
+    }
+}
+
+/// `[state]`: the memory of the host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct State {
+    /// The file; `None`: `state.db` in systemd's state folder, else in `/var/lib/detector`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// A program that ran this long without an incident is known, days.
+    pub trust_after_days: u32,
+    /// Incidents, programs and destinations not seen for this long are forgotten, days.
+    pub keep_days: u32,
+    /// Events that wait for receivers, bytes of their bodies.
+    pub outbox_max_bytes: u64,
+    /// An event older than this is given up, days.
+    pub outbox_max_age_days: u32,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State {
+            path: None,
+            trust_after_days: 7,
+            keep_days: 400,
+            outbox_max_bytes: 64 << 20,
+            outbox_max_age_days: 7,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn problem(&self) -> Problem {
+        if self.path.as_ref().is_some_and(|path| !path.is_absolute()) {
+            return problem(
+                "state.path",
+                "must be absolute: the daemon's folder is not the operator's",
+            );
+        }
+        let days = |key, value: u32| between(key, value.into(), 1, 3_650);
+        days("state.trust_after_days", self.trust_after_days)
+            .or_else(|| days("state.keep_days", self.keep_days))
+            .or_else(|| days("state.outbox_max_age_days", self.outbox_max_age_days))
+            .or_else(|| {
+                between(
+                    "state.outbox_max_bytes",
+                    self.outbox_max_bytes,
+                    1 << 20,
+                    16 << 30,
+                )
+            })
     }
 }
 

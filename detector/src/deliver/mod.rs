@@ -1,8 +1,8 @@
 //! From an event to its receivers: the only place that may be slow.
 //!
-//! Owns a queue and a worker for each receiver, so that a dead one holds up no other, and never makes its caller wait.
-//! What cannot be kept or delivered is counted. Events wait in memory, so those undelivered when the program ends are
-//! lost, and said to be.
+//! Owns a worker for each receiver, so that a dead one holds up no other. Events wait in the outbox
+//! ([`crate::state`]), each receiver at a place of its own; what is undelivered when the program ends is delivered
+//! by the next run.
 
 mod event;
 pub mod feed;
@@ -28,8 +28,6 @@ use self::{
 };
 use crate::config;
 
-/// Stable name of events that a full queue pushed out.
-pub const LOSS_DROPPED: &str = "event_dropped";
 /// Stable name of events that a receiver refused for good.
 pub const LOSS_DEAD_LETTERED: &str = "event_dead_lettered";
 
@@ -42,10 +40,6 @@ pub struct Counters {
     pub retried: u64,
     /// Refused by the receiver for good.
     pub dead_lettered: u64,
-    /// Pushed out of a full queue, or sent after shutdown began.
-    pub dropped: u64,
-    /// Still waiting at the end of shutdown.
-    pub undelivered_at_exit: u64,
 }
 
 /// A receiver that cannot be started.
@@ -63,35 +57,26 @@ pub struct StartError {
 #[derive(Debug, Default)]
 pub struct Delivery {
     receivers: BTreeMap<String, Receiver>,
-    /// Dropped by receivers that are no longer configured.
-    dropped_before: u64,
 }
 
 #[derive(Debug)]
 struct Receiver {
     config: config::Sink,
-    queue: Queue,
     worker: Handle,
     tally: Arc<Tally>,
 }
 
-impl Receiver {
-    fn counters(&self) -> Counters {
-        Counters {
-            dropped: self.queue.dropped(),
-            ..self.tally.counters()
-        }
-    }
-}
-
 impl Delivery {
-    /// Starts a worker for each receiver. Must be called within a tokio runtime.
+    /// Starts a worker for each receiver, at the place that `feed` gives for its name. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`StartError`]: a secret, a certificate or an address cannot be used.
-    pub fn start(sinks: &BTreeMap<String, config::Sink>) -> Result<Delivery, StartError> {
+    pub fn start<F: Feed + 'static>(
+        sinks: &BTreeMap<String, config::Sink>,
+        feed: impl Fn(&str) -> F,
+    ) -> Result<Delivery, StartError> {
         let mut delivery = Delivery::default();
-        delivery.reconfigure(sinks)?;
+        delivery.reconfigure(sinks, feed)?;
         Ok(delivery)
     }
 
@@ -100,9 +85,10 @@ impl Delivery {
     ///
     /// # Errors
     /// [`StartError`]; nothing has changed then.
-    pub fn reconfigure(
+    pub fn reconfigure<F: Feed + 'static>(
         &mut self,
         sinks: &BTreeMap<String, config::Sink>,
+        feed: impl Fn(&str) -> F,
     ) -> Result<(), StartError> {
         let mut built = Vec::new();
         for (name, config) in sinks {
@@ -119,74 +105,37 @@ impl Delivery {
             }
         }
         for (name, config, sink) in built {
-            // The old worker ends here; what it has not settled is still in the queue.
-            let (queue, tally) = match self.receivers.remove(name) {
-                Some(old) => (old.queue, old.tally),
-                None => (Queue::new(config.common.queue), Arc::default()),
-            };
-            queue.resize(config.common.queue);
+            // The old worker ends here; what it has not settled is still in the outbox.
+            let old = self.receivers.remove(name);
+            let tally = old.map_or_else(Arc::default, |old| old.tally);
             let receiver = Receiver {
-                worker: worker::spawn(name, config, sink, queue.feed(), Arc::clone(&tally)),
+                worker: worker::spawn(name, config, sink, feed(name), Arc::clone(&tally)),
                 config: config.clone(),
-                queue,
                 tally,
             };
             self.receivers.insert(name.clone(), receiver);
         }
-        let gone = self
-            .receivers
-            .extract_if(.., |name, _| !sinks.contains_key(name));
-        for (name, receiver) in gone {
-            let left = receiver.queue.len() as u64;
-            tracing::warn!(
-                sink = name,
-                undelivered = left,
-                "receiver is no longer configured"
-            );
-            self.dropped_before += receiver.queue.dropped() + left;
-        }
+        self.receivers.retain(|name, _| {
+            let stays = sinks.contains_key(name);
+            if !stays {
+                tracing::warn!(sink = name, "receiver is no longer configured");
+            }
+            stays
+        });
         Ok(())
-    }
-
-    /// Queues an event for every receiver. Never blocks.
-    pub fn send(&self, event: &Event) {
-        for (name, receiver) in &self.receivers {
-            // What it does not want need not push out what it does.
-            if !receiver.config.events().contains(&event.class) {
-                continue;
-            }
-            if let Some((lost, total)) = receiver.queue.push(event.clone())
-                && (lost.class == Class::Incident || total.is_power_of_two())
-            {
-                let (id, subject) = (&lost.id, &lost.subject);
-                tracing::error!(sink = name, id, subject, total, "event dropped");
-            }
-        }
-    }
-
-    /// Events not yet settled, summed over receivers.
-    pub fn depth(&self) -> usize {
-        self.receivers
-            .values()
-            .map(|receiver| receiver.queue.len())
-            .sum()
     }
 
     /// What was done for each receiver.
     pub fn counters(&self) -> impl Iterator<Item = (&str, Counters)> {
         self.receivers
             .iter()
-            .map(|(name, receiver)| (name.as_str(), receiver.counters()))
+            .map(|(name, receiver)| (name.as_str(), receiver.tally.counters()))
     }
 
-    /// What could not be kept or delivered since the start, by name.
-    pub fn losses(&self) -> [(&'static str, u64); 2] {
-        let sum =
-            |field: fn(&Counters) -> u64| self.counters().map(|(_, c)| field(&c)).sum::<u64>();
-        [
-            (LOSS_DROPPED, self.dropped_before + sum(|c| c.dropped)),
-            (LOSS_DEAD_LETTERED, sum(|c| c.dead_lettered)),
-        ]
+    /// What receivers refused for good since the start, by name.
+    pub fn loss(&self) -> (&'static str, u64) {
+        let refused = self.counters().map(|(_, counters)| counters.dead_lettered);
+        (LOSS_DEAD_LETTERED, refused.sum())
     }
 
     /// Receivers that refused an incident for good since this was asked last, and why.
@@ -198,41 +147,21 @@ impl Delivery {
         self.receivers.iter().filter_map(told).collect()
     }
 
-    /// Takes no more events and tries to deliver those it has for as long as `limit`. What is left is counted and
-    /// logged; what was in flight may have arrived nevertheless.
+    /// Tries to deliver what there is for as long as `limit`; the outbox must be closed. What was in flight at the
+    /// end may have arrived nevertheless.
     pub async fn stop(self, limit: Duration) -> BTreeMap<String, Counters> {
-        let deadline = tokio::time::Instant::now() + limit;
-        self.receivers
-            .values()
-            .for_each(|receiver| receiver.queue.close());
-        let mut out = BTreeMap::new();
         let mut finishing = Vec::new();
         for (name, receiver) in self.receivers {
-            let Receiver {
-                queue,
-                worker,
-                tally,
-                ..
-            } = receiver;
+            let Receiver { worker, tally, .. } = receiver;
             let finish = tokio::spawn(async move {
-                worker
-                    .finish(deadline.saturating_duration_since(tokio::time::Instant::now()))
-                    .await;
-                Counters {
-                    dropped: queue.dropped(),
-                    undelivered_at_exit: queue.len() as u64,
-                    ..tally.counters()
-                }
+                worker.finish(limit).await;
+                tally.counters()
             });
             finishing.push((name, finish));
         }
+        let mut out = BTreeMap::new();
         for (name, finish) in finishing {
-            let counters = finish.await.unwrap_or_default();
-            if counters.undelivered_at_exit > 0 {
-                let undelivered = counters.undelivered_at_exit;
-                tracing::error!(sink = name, undelivered, "events not delivered before exit");
-            }
-            out.insert(name, counters);
+            out.insert(name, finish.await.unwrap_or_default());
         }
         out
     }

@@ -1,6 +1,7 @@
 //! What the tests of several sinks share: a receiver on loopback that follows a script, and one delivery.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -13,7 +14,7 @@ use tokio::{
     time,
 };
 
-use super::{Class, Counters, Delivery, Event};
+use super::{Class, Counters, Delivery, Event, Queue, StartError, queue::QueueFeed};
 use crate::{
     config,
     event::{CloudEvent, Data, Drill, HostInfo, Sequence},
@@ -150,9 +151,63 @@ pub fn only(config: &config::Sink) -> BTreeMap<String, config::Sink> {
     BTreeMap::from([("it".to_owned(), config.clone())])
 }
 
+/// Receivers that take from queues in memory, each with room for a thousand events.
+#[derive(Debug)]
+pub struct Queued {
+    delivery: Delivery,
+    queues: RefCell<BTreeMap<String, Queue>>,
+}
+
+impl Queued {
+    pub fn start(sinks: &BTreeMap<String, config::Sink>) -> Result<Queued, StartError> {
+        let queues = RefCell::default();
+        let delivery = Delivery::start(sinks, |name| feed(&queues, name))?;
+        Ok(Queued { delivery, queues })
+    }
+
+    pub fn reconfigure(
+        &mut self,
+        sinks: &BTreeMap<String, config::Sink>,
+    ) -> Result<(), StartError> {
+        let queues = &self.queues;
+        self.delivery.reconfigure(sinks, |name| feed(queues, name))
+    }
+
+    pub fn send(&self, event: &Event) {
+        for queue in self.queues.borrow().values() {
+            assert_eq!(queue.push(event.clone()), None, "there is room");
+        }
+    }
+
+    pub fn depth(&self) -> usize {
+        self.queues.borrow().values().map(Queue::len).sum()
+    }
+
+    pub async fn stop(self, limit: Duration) -> BTreeMap<String, Counters> {
+        self.queues.borrow().values().for_each(Queue::close);
+        self.delivery.stop(limit).await
+    }
+}
+
+impl std::ops::Deref for Queued {
+    type Target = Delivery;
+
+    fn deref(&self) -> &Delivery {
+        &self.delivery
+    }
+}
+
+fn feed(queues: &RefCell<BTreeMap<String, Queue>>, name: &str) -> QueueFeed {
+    let mut queues = queues.borrow_mut();
+    let queue = queues
+        .entry(name.to_owned())
+        .or_insert_with(|| Queue::new(1_000));
+    queue.feed()
+}
+
 /// Sends the events, waits until all are settled, and ends the sink.
 pub async fn deliver(config: &config::Sink, events: impl IntoIterator<Item = Event>) -> Counters {
-    let delivery = Delivery::start(&only(config)).expect("a sink that works");
+    let delivery = Queued::start(&only(config)).expect("a sink that works");
     events.into_iter().for_each(|event| delivery.send(&event));
     delivery.stop(Duration::from_secs(30)).await["it"]
 }

@@ -80,7 +80,6 @@ impl Tally {
             delivered: self.delivered.load(Relaxed),
             retried: self.retried.load(Relaxed),
             dead_lettered: self.dead_lettered.load(Relaxed),
-            ..Counters::default()
         }
     }
 

@@ -98,6 +98,15 @@ impl Engine {
             Input::Process(at_ns, facts) => self.process_facts(at_ns, facts, out),
             Input::Executable(at_ns, facts) => self.executable_facts(at_ns, facts, out),
             Input::Baseline(stored) => self.bank.load(stored),
+            Input::Accepted(at_ns, acceptances) => {
+                self.world.advance(at_ns);
+                self.book.accept(acceptances, &mut self.world, out);
+            }
+            Input::Resolve(at_ns, resolve) => {
+                self.world.advance(at_ns);
+                self.book.resolve(resolve, &mut self.world, out);
+            }
+            Input::Resumed(resumed) => self.book.resume(resumed, &mut self.world),
         }
     }
 
@@ -307,6 +316,7 @@ impl Engine {
             first_seen_unix_ns,
             last_seen_unix_ns: at_unix_ns,
             evidence,
+            accepted: None,
         };
         self.book.report(finding, &mut self.world, out);
     }
@@ -416,6 +426,7 @@ impl Engine {
                 first_seen_unix_ns: scan.unix_ns,
                 last_seen_unix_ns: scan.unix_ns,
                 evidence: Evidence::Loss(losses),
+                accepted: None,
             }));
         }
         let now_ns = self.world.now_ns();

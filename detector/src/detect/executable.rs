@@ -96,6 +96,7 @@ impl Executables {
                 }
                 merged.path = merged.path.or_else(|| known.path.clone());
                 merged.modified_unix_ns = merged.modified_unix_ns.or(known.modified_unix_ns);
+                merged.known = merged.known.or(known.known);
                 if merged == *known {
                     return false;
                 }

@@ -157,6 +157,7 @@ pub fn facts(id: ExecutableId, path: &str, owner: Owner) -> ExecutableFacts {
         owner,
         sha256: Sha256::Digest([0xab; 32]),
         modified_unix_ns: None,
+        known: None,
     }
 }
 

@@ -42,6 +42,7 @@ mod tests {
             owner: Owner::Unowned,
             sha256: Sha256::Missing("gone"),
             modified_unix_ns: None,
+            known: None,
         }
     }
 

@@ -88,6 +88,7 @@ impl Executables {
             owner: Owner::Unknown("file not reached"),
             sha256: missing,
             modified_unix_ns: None,
+            known: None,
         }
     }
 
@@ -147,6 +148,7 @@ impl Executables {
                 .st_mtime
                 .checked_mul(1_000_000_000)
                 .and_then(|ns| ns.checked_add(stat.st_mtime_nsec as i64)),
+            known: None,
         };
         self.cache.put(facts.clone());
         facts

@@ -28,5 +28,12 @@ pub mod worker;
 pub use procfs::ProcessError;
 pub use worker::{Answer, Enricher, Handle, LOSS, Refused};
 
+use crate::input::ProcessKey;
+
+/// Whether a process still runs: that one, not a later one of the same id.
+pub fn is_running(process: ProcessKey) -> bool {
+    procfs::ProcessDir::open(process).is_ok()
+}
+
 #[cfg(test)]
 mod tests;

@@ -20,8 +20,9 @@ use tokio::sync::mpsc;
 use super::{executable::Executables, process, procfs::ProcessDir, snapshot, socket, user::Users};
 use crate::{
     config,
-    input::{Exec, ExecutableFacts, ProcessFacts, ProcessKey, Sockets},
+    input::{Exec, ExecutableFacts, Owner, ProcessFacts, ProcessKey, Sockets},
     output::Enrich,
+    state::Memory,
 };
 
 /// Stable name of the loss of questions.
@@ -126,6 +127,7 @@ impl Handle {
 pub struct Enricher {
     executables: Executables,
     users: Users,
+    memory: Option<Memory>,
     answers: mpsc::Sender<Answer>,
 }
 
@@ -133,11 +135,14 @@ pub struct Enricher {
 struct Closed;
 
 impl Enricher {
-    /// Starts the thread.
+    /// Starts the thread. Without `memory` no program is known.
     ///
     /// # Errors
     /// The thread cannot be started, or `/` not be opened.
-    pub fn spawn(config: &config::Enrich) -> io::Result<(Handle, mpsc::Receiver<Answer>)> {
+    pub fn spawn(
+        config: &config::Enrich,
+        memory: Option<Memory>,
+    ) -> io::Result<(Handle, mpsc::Receiver<Answer>)> {
         let (requests, questions) = sync_mpsc::sync_channel(config.queue);
         let (answers, receiver) = mpsc::channel(config.queue);
         let counters = Arc::new(Counters::default());
@@ -148,6 +153,7 @@ impl Enricher {
         let mut enricher = Enricher {
             executables: Executables::new(config, Instant::now())?,
             users: Users::new(PASSWD),
+            memory,
             answers,
         };
         std::thread::Builder::new()
@@ -186,7 +192,13 @@ impl Enricher {
         } else {
             &question.filename
         };
-        let facts = self.executables.image(id, process, path, now);
+        let mut facts = self.executables.image(id, process, path, now);
+        // Only what no package owns is in the inventory.
+        if facts.owner == Owner::Unowned
+            && let Some(memory) = &mut self.memory
+        {
+            facts.known = memory.known(&facts);
+        }
         self.send(Answer::Executable(facts))?;
         let script = script.zip(process);
         match script.and_then(|(path, process)| self.executables.script(&path, process, now)) {

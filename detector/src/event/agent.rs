@@ -58,6 +58,19 @@ pub struct HeartbeatDetector {
     pub last_sequence: u64,
     /// Events not yet acknowledged by every sink.
     pub outbox_depth: u64,
+    /// Events are written to disk before they are sent; `false`: the state file cannot be used.
+    #[serde(default)]
+    pub state_durable: bool,
+    /// Events that receivers refused for good.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// Updates that collapsed into a later one of their incident because a receiver was away, since the
+    /// state file was made.
+    #[serde(default)]
+    pub collapsed: u64,
+    /// Heartbeats that a newer one replaced because a receiver was away, since the start.
+    #[serde(default)]
+    pub superseded: u64,
     /// Milliseconds since the last kernel event; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_kernel_event_age_ms: Option<u64>,

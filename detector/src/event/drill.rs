@@ -71,6 +71,7 @@ impl Drill {
                     last_seen: now.clone(),
                     process: None,
                     evidence: BTreeMap::new(),
+                    accepted: None,
                 }],
                 timeline: vec![MomentFields {
                     at: now,

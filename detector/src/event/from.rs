@@ -217,6 +217,7 @@ pub(super) fn finding(finding: &Finding, host: &HostInfo) -> FindingFields {
             executable: subject.path.as_deref().map(text::plain),
         }),
         evidence: evidence(&finding.evidence),
+        accepted: finding.accepted.as_deref().map(line),
     }
 }
 
@@ -484,6 +485,7 @@ fn line(text: &str) -> String {
     text::line(text).into_owned()
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

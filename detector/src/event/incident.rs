@@ -214,6 +214,9 @@ pub struct FindingFields {
     pub process: Option<ProcessRef>,
     /// What it rests on; fields by type, documented with the rule.
     pub evidence: BTreeMap<String, serde_json::Value>,
+    /// It is `info` because somebody accepted it: how, which acceptance, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
 }
 
 /// One entry of a timeline.

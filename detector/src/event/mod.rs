@@ -10,6 +10,7 @@ mod drill;
 mod envelope;
 mod from;
 mod incident;
+pub mod restart;
 mod schema;
 pub mod text;
 
@@ -21,6 +22,6 @@ pub use agent::{
 };
 pub use drill::{Drill, MARK};
 pub use envelope::{CloudEvent, Data, HostInfo, SOURCE_PREFIX, Sequence, timestamp};
-pub use from::from_incident;
+pub use from::{from_incident, hex};
 pub use incident::*;
 pub use schema::{SCHEMA_ID, schema};

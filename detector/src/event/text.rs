@@ -62,6 +62,37 @@ pub fn plain(bytes: &[u8]) -> String {
     text
 }
 
+/// The bytes that [`plain`] made `text` of; `None`: it was cut, or is not of this program.
+pub fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        bytes.extend_from_slice(before.as_bytes());
+        let mut kind = after.chars();
+        rest = match kind.next()? {
+            '\\' => {
+                bytes.push(b'\\');
+                kind.as_str()
+            }
+            'x' => {
+                let digits = kind.as_str().get(..2)?;
+                bytes.push(u8::from_str_radix(digits, 16).ok()?);
+                &kind.as_str()[2..]
+            }
+            'u' => {
+                let (digits, after) = kind.as_str().strip_prefix('{')?.split_once('}')?;
+                let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+                bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                after
+            }
+            _ => return None,
+        };
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    let whole = plain(&bytes) == text;
+    whole.then_some(bytes)
+}
+
 /// Escapes a NUL-padded `comm`.
 pub fn comm(bytes: &[u8; 16]) -> String {
     plain(until_nul(bytes))

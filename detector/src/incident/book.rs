@@ -6,12 +6,13 @@ use detector_common::event::{Connection, connection::change};
 use uuid::Uuid;
 
 use super::{
-    Contact, ContactState, CpuEvidence, Culprit, Evidence, Finding, FindingType, Impact, Incident,
-    Moment, Severity, Status, Truncated, Victim,
+    Acceptance, Contact, ContactState, CpuEvidence, Culprit, Evidence, Finding, FindingType,
+    Impact, Incident, Moment, Severity, Status, Truncated, Victim,
     case::{Case, identity},
     correlate,
     id::Ids,
     narrate,
+    resume::excuse,
 };
 use crate::{
     detect::{
@@ -53,6 +54,7 @@ pub struct Book {
     kept: VecDeque<Finding>,
     told: lru::LruCache<(FindingType, ExecutableId, u32), i64, Fixed>,
     losses: VecDeque<(i64, Loss)>,
+    pub(super) acceptances: Vec<Acceptance>,
 }
 
 impl Book {
@@ -67,6 +69,7 @@ impl Book {
             kept: VecDeque::new(),
             told: cache(1_024),
             losses: VecDeque::new(),
+            acceptances: Vec::new(),
         }
     }
 
@@ -76,7 +79,8 @@ impl Book {
     }
 
     /// A rule found something. What follows from it is told by [`Book::flush`].
-    pub fn report(&mut self, finding: Finding, world: &mut World, out: &mut Vec<Output>) {
+    pub fn report(&mut self, mut finding: Finding, world: &mut World, out: &mut Vec<Output>) {
+        excuse(&mut finding, &self.acceptances);
         if let Some(at) = correlate::find(&self.cases, &finding, world) {
             self.cases[at].add(finding, world);
         } else if finding.severity < Severity::Warning {
@@ -117,12 +121,11 @@ impl Book {
     fn open(&mut self, finding: Finding, world: &mut World) {
         let now_ns = world.now_ns();
         let now_unix_ns = world.unix_ns(now_ns);
-        self.opened += 1;
         let group_key = narrate::group_key(&finding);
-        let mut case = Case {
-            number: self.opened,
-            incident: Incident {
-                id: self.ids.next(now_unix_ns),
+        let id = self.ids.next(now_unix_ns);
+        let mut case = self.case(
+            Incident {
+                id,
                 status: Status::Open,
                 severity: finding.severity,
                 confidence: 0.0,
@@ -144,19 +147,8 @@ impl Book {
                 loss: None,
                 truncated: Truncated::default(),
             },
-            members: Vec::new(),
-            groups: Vec::new(),
-            executables: Vec::new(),
-            scopes: Vec::new(),
-            subject: None,
-            sent_ns: now_ns,
-            sent_severity: Severity::Info,
-            told: false,
-            grown: false,
-            dirty: false,
-            quiet_since_ns: None,
-            asked: 0,
-        };
+            now_ns,
+        );
         let mut attached = Vec::new();
         self.kept.retain(|kept| {
             let attaches = correlate::attaches(kept, &finding, world);
@@ -176,6 +168,27 @@ impl Book {
         }
         self.mention_predecessor(&mut case, now_ns, now_unix_ns);
         self.cases.push(case);
+    }
+
+    /// A case with nothing in it yet.
+    pub(super) fn case(&mut self, incident: Incident, now_ns: u64) -> Case {
+        self.opened += 1;
+        Case {
+            number: self.opened,
+            incident,
+            members: Vec::new(),
+            groups: Vec::new(),
+            executables: Vec::new(),
+            scopes: Vec::new(),
+            subject: None,
+            sent_ns: now_ns,
+            sent_severity: Severity::Info,
+            told: false,
+            grown: false,
+            dirty: false,
+            quiet_since_ns: None,
+            asked: 0,
+        }
     }
 
     /// Makes a child of a member a member.

@@ -128,6 +128,7 @@ impl Case {
             if finding.severity > known.severity {
                 known.severity = finding.severity;
                 known.evidence = finding.evidence;
+                known.accepted = finding.accepted;
             }
             return;
         }

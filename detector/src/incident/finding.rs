@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::subject::Subject;
 use crate::{
@@ -112,6 +112,30 @@ finding_types! {
     NewDestination = "c2.new_destination", CommandAndControl, 0.50, ["T1071"];
     /// Records were lost: something may be missing from the picture.
     EventLoss = "agent.event_loss", Agent, 0.0, [];
+}
+
+impl Serialize for FindingType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for FindingType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        FindingType::from_name(&name)
+            .ok_or_else(|| D::Error::custom(format!("no finding type {name:?}")))
+    }
+}
+
+impl FindingType {
+    /// The type with that name.
+    pub fn from_name(name: &str) -> Option<FindingType> {
+        FindingType::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.name() == name)
+    }
 }
 
 /// ATT&CK's names of the techniques above.
@@ -282,4 +306,6 @@ pub struct Finding {
     pub last_seen_unix_ns: i64,
     /// What it rests on.
     pub evidence: Evidence,
+    /// It would be louder, had not somebody said that it is fine: how that is told.
+    pub accepted: Option<Arc<str>>,
 }

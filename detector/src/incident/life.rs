@@ -13,7 +13,7 @@
 
 use uuid::Uuid;
 
-use super::{Book, Incident, Moment, Status, case::Case};
+use super::{Book, Incident, Moment, case::Case};
 use crate::{
     detect::world::World,
     output::{Change, Output},
@@ -35,13 +35,7 @@ impl Book {
         let mut at = 0;
         while at < self.cases.len() {
             if self.cases[at].is_over(world) {
-                let mut case = self.cases.remove(at);
-                let now_ns = world.now_ns();
-                case.incident.status = Status::Resolved;
-                case.incident.resolved_unix_ns = Some(world.unix_ns(now_ns));
-                case.emit(Change::Resolved, world, out);
-                case.release(world);
-                self.remember(&case.incident, now_ns);
+                self.end(at, None, world, out);
             } else {
                 at += 1;
             }
@@ -67,7 +61,7 @@ impl Book {
         }
     }
 
-    fn remember(&mut self, incident: &Incident, now_ns: u64) {
+    pub(super) fn remember(&mut self, incident: &Incident, now_ns: u64) {
         if self.resolved.len() >= MAX_RESOLVED {
             self.resolved.pop_front();
         }
@@ -159,7 +153,7 @@ impl Case {
         now_ns.saturating_sub(since_ns) >= wait_s.saturating_mul(1_000_000_000)
     }
 
-    fn release(&self, world: &mut World) {
+    pub(super) fn release(&self, world: &mut World) {
         for member in &self.members {
             if let Some(process) = world.table.get_mut(member.key)
                 && process.incident == Some(self.number)

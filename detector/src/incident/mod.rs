@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use uuid::Uuid;
 
+mod acceptance;
 mod book;
 mod case;
 mod correlate;
@@ -17,17 +18,20 @@ mod finding;
 mod id;
 mod life;
 mod narrate;
+mod resume;
 mod score;
 mod subject;
 
 #[cfg(test)]
 mod tests;
 
+pub use acceptance::{Acceptance, AcceptedBy};
 pub use book::Book;
 pub use finding::{
     Class, CpuEvidence, Culprit, DestinationEvidence, Evidence, FileEvidence, Finding, FindingType,
     MiningEvidence, Severity, ShellEvidence, Spoken, technique_name,
 };
+pub use resume::{Resolve, Resumed};
 pub use subject::{Ancestor, Subject};
 
 use crate::input::{Loss, ProcessKey};

@@ -142,6 +142,7 @@ mod tests {
                 package_manager: false,
                 from_snapshot: false,
             }),
+            accepted: None,
         }
     }
 

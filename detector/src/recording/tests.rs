@@ -7,6 +7,7 @@ use crate::{
     config::Config,
     detect::testing::{exec, facts, file_id, key, process, task, thread_end},
     event::HostInfo,
+    incident::{Acceptance, AcceptedBy, FindingType, Resolve, Resumed, Severity},
     input::{
         Accepts, Baseline, ExecutableFacts, Flow, Host, Input, Listener, Loss, OwnedInput, Owner,
         Payload, ProcessFacts, Scan, Sha256, Sockets,
@@ -63,13 +64,13 @@ fn scan(second: u64) -> Scan {
 /// What `tests/recordings/version-1.rec` holds. Fields and kinds that came later are not in that file: here they
 /// have their defaults, or are added in [`every_kind`].
 fn version_1() -> Vec<OwnedInput> {
-    let mut inputs = every_kind();
+    let mut inputs = older_kinds();
     inputs.retain(|input| !matches!(input, OwnedInput::Payload(_)));
     inputs
 }
 
-/// One of every kind, with every optional part once there and once missing.
-fn every_kind() -> Vec<OwnedInput> {
+/// Those of before there was a state file.
+fn older_kinds() -> Vec<OwnedInput> {
     let (child, parent) = (key(7, 3), key(1, 0));
     let header = event::Header {
         kind: kind::FORK,
@@ -182,6 +183,50 @@ fn every_kind() -> Vec<OwnedInput> {
     ]
 }
 
+/// One of every kind, with every optional part once there and once missing.
+fn every_kind() -> Vec<OwnedInput> {
+    let id = uuid::Uuid::from_u128(7);
+    let accepted = |by| Acceptance {
+        number: 1,
+        by,
+        findings: vec![FindingType::NewBinary],
+        reason: "ours".to_owned(),
+        incident: id.to_string(),
+        expires_unix_ns: 9,
+    };
+    let mut inputs = older_kinds();
+    inputs.extend([
+        OwnedInput::Accepted(
+            14,
+            vec![
+                accepted(AcceptedBy::Hash([0xff; 32])),
+                accepted(AcceptedBy::Path {
+                    path: b"/x\xff".as_slice().into(),
+                    uid: None,
+                }),
+                accepted(AcceptedBy::Unit("x.service".to_owned())),
+            ],
+        ),
+        OwnedInput::Resolve(
+            15,
+            Box::new(Resolve {
+                id,
+                reason: String::new(),
+            }),
+        ),
+        OwnedInput::Resumed(Box::new(Resumed {
+            id,
+            process: key(7, 3),
+            suspect: true,
+            severity: Severity::Critical,
+            group_key: "g".to_owned(),
+            started_unix_ns: 1,
+            opened_unix_ns: 2,
+        })),
+    ]);
+    inputs
+}
+
 fn write(inputs: &[OwnedInput]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), &header(), u64::MAX).expect("memory");
     for input in inputs {
@@ -224,7 +269,7 @@ fn every_kind_of_input_comes_back_as_it_was() {
         .map(std::mem::discriminant)
         .map(|d| format!("{d:?}"))
         .collect();
-    assert_eq!(kinds.len(), 11, "one of every kind");
+    assert_eq!(kinds.len(), 14, "one of every kind");
     let bytes = write(&inputs);
     let reader = Reader::new(bytes.as_slice()).expect("whole");
     assert_eq!(*reader.header(), header());

@@ -14,6 +14,7 @@ use crate::event::{
 
 mod layout;
 mod replay;
+pub mod report;
 
 #[cfg(test)]
 mod tests;

@@ -148,7 +148,7 @@ impl Watch {
             queue: 1 << 16,
             ..Default::default()
         };
-        let (handle, mut answers) = Enricher::spawn(&config).expect("a thread can be had");
+        let (handle, mut answers) = Enricher::spawn(&config, None).expect("a thread can be had");
         let asked = handle.snapshot(self.scan.tasks.clone());
         asked.expect("the queue has room for one question");
         let mut told = Vec::new();

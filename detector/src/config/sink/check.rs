@@ -24,7 +24,6 @@ fn common(key: &dyn Fn(&str) -> String, sink: &Sink) -> Problem {
     }
     let range = |name: &str, value, low, high| between(&key(name), value, low, high);
     range("timeout_ms", common.timeout_ms, 1, 300_000)
-        .or_else(|| range("queue", common.queue as u64, 1, 1 << 20))
         .or_else(|| range("retry_initial_ms", common.retry_initial_ms, 1, 3_600_000))
         .or_else(|| range("retry_max_ms", common.retry_max_ms, 1, 3_600_000))
         .or_else(|| range("rate_per_s", u64::from(common.rate_per_s), 1, 100_000))

@@ -69,8 +69,6 @@ pub struct Common {
     /// Classes of events that are sent here; `None`: what the type is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<Class>>,
-    /// Events that may wait in memory.
-    pub queue: usize,
     /// For one attempt, from connect to the answer, ms.
     pub timeout_ms: u64,
     /// Upper bound of the wait before the first retry, ms.
@@ -86,7 +84,6 @@ impl Default for Common {
         Common {
             min_severity: Severity::Info,
             events: None,
-            queue: 1024,
             timeout_ms: 5000,
             retry_initial_ms: 500,
             retry_max_ms: 60_000,
@@ -132,7 +129,6 @@ pub struct Web {
 const COMMON: &[&str] = &[
     "min_severity",
     "events",
-    "queue",
     "timeout_ms",
     "retry_initial_ms",
     "retry_max_ms",

@@ -14,7 +14,6 @@ url = "https://a.example/"
 mode = "batch"
 min_severity = "warning"
 events = ["incident", "agent", "finding", "heartbeat"]
-queue = 1
 timeout_ms = 1
 retry_initial_ms = 1
 retry_max_ms = 1

@@ -57,10 +57,13 @@ impl Stdout {
         })
     }
 
-    /// Queues a text. Never blocks.
-    pub fn send(&self, text: Bytes) {
-        if self.texts.try_send(text).is_err() {
-            self.dropped.fetch_add(1, Relaxed);
+    /// Queues texts, from another thread. Never blocks. The writer ends when this is dropped, too.
+    pub fn sender(&self) -> impl FnMut(Bytes) + Send + 'static {
+        let (texts, dropped) = (self.texts.clone(), Arc::clone(&self.dropped));
+        move |text| {
+            if texts.try_send(text).is_err() {
+                dropped.fetch_add(1, Relaxed);
+            }
         }
     }
 

@@ -55,7 +55,11 @@ pub fn add(losses: &mut Vec<Loss>, loss: Loss) {
 pub fn hides_something(class: &str) -> bool {
     !matches!(
         class,
-        "args_unreadable" | "path_unreadable" | "task_filter_full"
+        "args_unreadable"
+            | "path_unreadable"
+            | "task_filter_full"
+            | "state_dropped"
+            | "inventory_forgotten"
     )
 }
 

@@ -32,6 +32,7 @@ fn shipped_program_is_told_with_place_owner_and_hash() {
             owner: owner_of_sleep(),
             sha256: sha256sum(sleep_path),
             modified_unix_ns: Some(modified.mtime() * 1_000_000_000 + modified.mtime_nsec()),
+            known: None,
         }
     );
 }

@@ -170,7 +170,7 @@ fn sha256sum(path: &Path) -> Sha256 {
 
 /// All answers to these questions, by a thread of their own.
 fn ask_with(config: &config::Enrich, questions: &[Enrich]) -> Vec<Answer> {
-    let (handle, mut answers) = Enricher::spawn(config).unwrap();
+    let (handle, mut answers) = Enricher::spawn(config, None).unwrap();
     for question in questions {
         handle.enrich(question.clone()).unwrap();
     }

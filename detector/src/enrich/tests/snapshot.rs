@@ -78,7 +78,7 @@ fn snapshot_counts_the_processes_it_missed_and_skips_what_is_none() {
         flags: event::task::PF_KTHREAD,
         ..here
     };
-    let (handle, mut answers) = Enricher::spawn(&config::Enrich::default()).unwrap();
+    let (handle, mut answers) = Enricher::spawn(&config::Enrich::default(), None).unwrap();
     handle
         .snapshot(vec![gone, thread, of_the_kernel, here])
         .unwrap();

@@ -7,7 +7,7 @@ fn full_queue_drops_and_counts_every_question_it_does_not_take() {
         queue: 1,
         ..config::Enrich::default()
     };
-    let (handle, mut answers) = Enricher::spawn(&config).unwrap();
+    let (handle, mut answers) = Enricher::spawn(&config, None).unwrap();
     let question = Enrich {
         executable: None,
         ..sleep.question()
@@ -27,7 +27,7 @@ fn full_queue_drops_and_counts_every_question_it_does_not_take() {
 #[test]
 fn thread_ends_with_its_reader() {
     let sleep = Running::sleep();
-    let (handle, answers) = Enricher::spawn(&config::Enrich::default()).unwrap();
+    let (handle, answers) = Enricher::spawn(&config::Enrich::default(), None).unwrap();
     drop(answers);
     until("the thread's end", || {
         handle.enrich(sleep.question()).is_err() && handle.dropped() >= 2

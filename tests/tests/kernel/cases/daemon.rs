@@ -83,8 +83,10 @@ fn hostile_names_break_neither_the_lines_nor_the_terminal() {
     let intruder = Intruder::new(hostile);
     let comm = std::ffi::OsStr::from_bytes(b"\x1b[31m\n\"}");
     let running = intruder.start(&["--rename".as_ref(), comm, "--for".as_ref(), "60".as_ref()]);
+    let state = tempfile::tempdir().expect("a temporary folder");
     let human = Command::new(detector())
         .args(["run", "--for", "20s"])
+        .env("STATE_DIRECTORY", state.path())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()

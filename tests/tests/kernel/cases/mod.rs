@@ -12,3 +12,4 @@ mod loss;
 mod mining;
 mod payload;
 mod scenario;
+mod state;

@@ -68,7 +68,7 @@ async fn what_fires_is_repeated_without_an_event() {
     };
     let config = quick(config::SinkKind::Alertmanager(kind));
     let delivery =
-        crate::deliver::Delivery::start(&crate::deliver::testing::only(&config)).unwrap();
+        crate::deliver::testing::Queued::start(&crate::deliver::testing::only(&config)).unwrap();
     delivery.send(&Event::new(&whole_life()[0]));
     let begin = std::time::Instant::now();
     until(|| server.bodies().len() == 3).await;

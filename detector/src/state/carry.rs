@@ -1,0 +1,143 @@
+//! From one database to another, as far as it can be read: out of a damaged file, into memory, back into the file.
+//!
+//! Nothing here fails on what it reads: a row that cannot be read is counted and left. Carried are cursors, events,
+//! dead letters, incidents, acceptances, requests and the undeclared gap; the inventory and the baselines are learned
+//! again.
+
+use rusqlite::Connection;
+
+use super::store::{self, Changes, Store};
+
+/// What was carried, and what was not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Carried {
+    /// Undelivered events.
+    pub(super) events: u64,
+    /// Incidents.
+    pub(super) incidents: u64,
+    /// Acceptances.
+    pub(super) acceptances: u64,
+    /// Tables that could not be read to their end.
+    pub(super) broken_tables: u64,
+}
+
+/// Tables, their columns, how they are ordered, and what wins when a row is there already.
+const TABLES: [(&str, &str, &str); 6] = [
+    ("sink", "name, cursor", "IGNORE"),
+    (
+        "event",
+        "sequence, id, class, severity, subject, at, body, digest",
+        "IGNORE",
+    ),
+    (
+        "dead_letter",
+        "sink, sequence, id, class, severity, subject, at, reason, again, body, digest",
+        "REPLACE",
+    ),
+    (
+        "incident",
+        "id, status, severity, title, group_key, opened, updated, resolved, executable, sha256, unit, boot_id, \
+         tgid, start_ns, event, digest",
+        "REPLACE",
+    ),
+    (
+        "acceptance",
+        "id, kind, value, owner_uid, findings, reason, incident, created, expires",
+        "IGNORE",
+    ),
+    ("request", "id, what, incident, reason, created", "IGNORE"),
+];
+
+/// Keys of `meta` that are carried by maximum.
+const META: [&str; 5] = [
+    "sequence",
+    "gap_total",
+    "gap_declared",
+    "gap_from",
+    "gap_to",
+];
+
+/// Copies what `from` still tells into `to`, in one transaction of `to`.
+///
+/// # Errors
+/// `to` cannot be written; it is then unchanged.
+pub(super) fn carry(from: &Connection, to: &mut Store) -> rusqlite::Result<Carried> {
+    let carried = to.transact(|changes| {
+        let mut carried = Carried::default();
+        for key in META {
+            let ours = store::meta(changes.transaction, key)?;
+            if let Ok(Some(theirs)) = store::meta(from, key)
+                && ours.is_none_or(|ours| ours < theirs)
+            {
+                changes.set_meta(key, theirs)?;
+            }
+        }
+        for (table, columns, on_conflict) in TABLES {
+            let (rows, whole) = copy(from, changes, table, columns, on_conflict)?;
+            carried.broken_tables += u64::from(!whole);
+            match table {
+                "event" => carried.events = rows,
+                "incident" => carried.incidents = rows,
+                "acceptance" => carried.acceptances = rows,
+                _ => {}
+            }
+        }
+        advance_cursors(from, changes)?;
+        changes.sweep()?;
+        Ok(carried)
+    })?;
+    to.outbox_bytes = to.count_outbox_bytes()?;
+    Ok(carried)
+}
+
+/// Copies one table; `false`: not to its end.
+fn copy(
+    from: &Connection,
+    changes: &Changes<'_>,
+    table: &str,
+    columns: &str,
+    on_conflict: &str,
+) -> rusqlite::Result<(u64, bool)> {
+    let count = columns.split(',').count();
+    let marks = vec!["?"; count].join(", ");
+    let mut insert = changes.transaction.prepare(&format!(
+        "INSERT OR {on_conflict} INTO {table} ({columns}) VALUES ({marks})"
+    ))?;
+    let Ok(mut select) = from.prepare(&format!("SELECT {columns} FROM {table}")) else {
+        return Ok((0, false));
+    };
+    let Ok(mut rows) = select.query([]) else {
+        return Ok((0, false));
+    };
+    let mut copied = 0;
+    loop {
+        let row = match rows.next() {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok((copied, true)),
+            Err(_) => return Ok((copied, false)),
+        };
+        let values: Result<Vec<rusqlite::types::Value>, _> =
+            (0..count).map(|column| row.get(column)).collect();
+        let Ok(values) = values else {
+            return Ok((copied, false));
+        };
+        match insert.execute(rusqlite::params_from_iter(values)) {
+            Ok(inserted) => copied += inserted as u64,
+            // A damaged value that breaks a constraint of the table.
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A cursor is as far as the farther of both.
+fn advance_cursors(from: &Connection, changes: &Changes<'_>) -> rusqlite::Result<()> {
+    let theirs = super::outbox::cursors(from).unwrap_or_default();
+    // A damaged cursor must not run ahead of everything that was ever numbered.
+    let last = store::meta(changes.transaction, "sequence")?.unwrap_or(0);
+    for (name, cursor) in theirs {
+        changes.advance(&name, cursor.min(last.max(0).cast_unsigned()))?;
+    }
+    Ok(())
+}

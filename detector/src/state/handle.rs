@@ -1,0 +1,201 @@
+//! What the loop holds: it tells the state thread and never waits for it.
+//!
+//! When the thread is behind (a disk that hangs) events wait here, bounded; then those that are missed least go
+//! first, counted under [`LOSS`].
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{
+    incidents::StoredIncident,
+    inventory::{Destination, Program},
+    lane::OutboxFeed,
+    worker::{Counters, Request},
+};
+use crate::{deliver::Event, input::Baseline};
+
+/// Stable name of the loss of events before they were stored.
+pub const LOSS: &str = "state_dropped";
+/// Stable name of inventory rows that were pushed out by newer ones.
+pub const LOSS_INVENTORY: &str = "inventory_forgotten";
+
+/// Events that wait while the thread is behind: a minute of a busy night.
+const MAX_WAITING: usize = 512;
+
+/// One event, with what belongs to it in the same transaction.
+#[derive(Debug)]
+pub struct Record {
+    /// The event.
+    pub event: Event,
+    /// The incident's newest state, if it is about one.
+    pub incident: Option<StoredIncident>,
+    /// What standard output gets once it is stored.
+    pub text: Option<Bytes>,
+    /// The gap that this event declares: [`super::Gap::total`].
+    pub declares: Option<u64>,
+}
+
+/// How the state is, for heartbeats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// The file is in use; else a database in memory.
+    pub is_durable: bool,
+    /// Events that the slowest sink has not settled.
+    pub depth: u64,
+    /// Dead letters of all sinks.
+    pub dead_letters: u64,
+    /// Updates that collapsed into a later one of their incident.
+    pub collapsed: u64,
+    /// Signs of life that a newer one replaced.
+    pub superseded: u64,
+}
+
+/// Tells the state thread.
+#[derive(Debug)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    counters: Arc<Counters>,
+    waiting: VecDeque<Record>,
+    /// Sinks that the thread has not been told yet.
+    sinks: Option<Vec<String>>,
+    dropped: u64,
+}
+
+impl Handle {
+    pub(super) fn new(requests: mpsc::Sender<Request>, counters: Arc<Counters>) -> Handle {
+        Handle {
+            requests,
+            counters,
+            waiting: VecDeque::new(),
+            sinks: None,
+            dropped: 0,
+        }
+    }
+
+    /// Keeps an event. Never blocks.
+    pub fn record(&mut self, record: Record) {
+        self.waiting.push_back(record);
+        self.flush();
+        if self.waiting.len() > MAX_WAITING {
+            let least = self.waiting.iter().map(|record| record.event.class).min();
+            let least = self
+                .waiting
+                .iter()
+                .position(|record| Some(record.event.class) == least);
+            let lost = self.waiting.remove(least.unwrap_or(0));
+            self.dropped += 1;
+            if let Some(lost) = lost {
+                tracing::error!(
+                    id = lost.event.id,
+                    total = self.dropped,
+                    "event dropped before it was stored"
+                );
+            }
+        }
+    }
+
+    /// A second has passed.
+    pub fn tick(&mut self, unix_ns: i64) {
+        self.flush();
+        // A full queue is being worked on: the thread knows the time well enough.
+        let _ = self.requests.try_send(Request::Tick(unix_ns));
+    }
+
+    /// These sinks are configured from now on: what waits for others is given up. A new one is known from its first
+    /// question on.
+    pub fn set_sinks(&mut self, names: Vec<String>) {
+        self.sinks = Some(names);
+        self.flush();
+    }
+
+    /// A program that no package owns was seen. What finds no room comes again with its next start.
+    pub fn saw_program(&self, program: Program) {
+        let _ = self.requests.try_send(Request::Program(program));
+    }
+
+    /// A destination was seen. What finds no room comes again with the next connection.
+    pub fn saw_destination(&self, destination: Destination) {
+        let _ = self.requests.try_send(Request::Destination(destination));
+    }
+
+    /// Keeps what a rule learned. What finds no room comes again with the next change.
+    pub fn save(&self, baseline: Baseline) {
+        let _ = self.requests.try_send(Request::Baseline(baseline));
+    }
+
+    /// The outbox as the sink of that name sees it.
+    pub fn feed(&self, sink: &str) -> OutboxFeed {
+        OutboxFeed::new(sink, self.requests.clone())
+    }
+
+    /// How the state is.
+    pub fn health(&self) -> Health {
+        let counters = &self.counters;
+        Health {
+            is_durable: counters.is_durable.load(Relaxed),
+            depth: counters.depth.load(Relaxed) + self.waiting.len() as u64,
+            dead_letters: counters.dead_letters.load(Relaxed),
+            collapsed: counters.collapsed.load(Relaxed),
+            superseded: counters.superseded.load(Relaxed),
+        }
+    }
+
+    /// What was lost so far, by name.
+    pub fn losses(&self) -> [(&'static str, u64); 2] {
+        let lost = self.counters.lost.load(Relaxed);
+        let forgotten = self.counters.forgotten.load(Relaxed);
+        [(LOSS, self.dropped + lost), (LOSS_INVENTORY, forgotten)]
+    }
+
+    /// No more events come: feeds end when they are empty.
+    pub async fn close(&mut self) {
+        while let Some(record) = self.waiting.pop_front() {
+            if self
+                .requests
+                .send(Request::Record(Box::new(record)))
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+        let _ = self.requests.send(Request::Close).await;
+    }
+
+    /// Writes what is queued and ends the thread, within `patience`. `false`: it did not end in time.
+    pub async fn stop(self, patience: Duration) -> bool {
+        let (reply, ended) = tokio::sync::oneshot::channel();
+        let stop = async {
+            let _ = self.requests.send(Request::Stop(reply)).await;
+            // An error says that it has ended, too.
+            let _ = ended.await;
+        };
+        tokio::time::timeout(patience, stop).await.is_ok()
+    }
+
+    fn flush(&mut self) {
+        if let Some(names) = self.sinks.take()
+            && let Err(error) = self.requests.try_send(Request::Sinks(names))
+            && let Request::Sinks(names) = error.into_inner()
+        {
+            self.sinks = Some(names);
+        }
+        while let Some(record) = self.waiting.pop_front() {
+            match self.requests.try_send(Request::Record(Box::new(record))) {
+                Ok(()) => {}
+                Err(error) => {
+                    if let Request::Record(record) = error.into_inner() {
+                        self.waiting.push_front(*record);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}

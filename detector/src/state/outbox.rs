@@ -1,0 +1,187 @@
+//! Events that wait for sinks: one row an event, one cursor a sink.
+//!
+//! A row goes when every sink is past it, or when the outbox is over its bound ([`super::bound`]). Cursors may lag
+//! behind what was acknowledged by up to a second, which costs a repetition after a crash and no loss; they never
+//! run ahead. A body whose digest is wrong is not sent: it becomes a dead letter that says so.
+
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use super::store::{self, Changes, Store};
+use crate::{
+    deliver::{Class, Event},
+    incident::Severity,
+};
+
+/// Key in `meta`: the number given last.
+const SEQUENCE: &str = "sequence";
+
+/// What comes of reading one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// As it was written.
+    Whole(Event),
+    /// The body is not what was written.
+    Damaged {
+        /// Its number.
+        sequence: u64,
+    },
+}
+
+impl Changes<'_> {
+    /// Keeps an event for the sinks; its number is remembered even without any.
+    pub(super) fn queue(
+        &mut self,
+        event: &Event,
+        at: i64,
+        has_sinks: bool,
+    ) -> rusqlite::Result<()> {
+        self.set_meta(SEQUENCE, event.sequence.cast_signed())?;
+        if !has_sinks {
+            return Ok(());
+        }
+        let rows = self
+            .transaction
+            .prepare_cached(
+                "INSERT OR IGNORE INTO event (sequence, id, class, severity, subject, at, body, digest)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute((
+                event.sequence.cast_signed(),
+                &event.id,
+                class_name(event.class),
+                event.severity.map(|severity| severity.name()),
+                &event.subject,
+                at,
+                &event.body[..],
+                store::digest(&event.body),
+            ))?;
+        *self.outbox_bytes += (rows * event.body.len()) as u64;
+        Ok(())
+    }
+
+    /// Moves a sink's cursor forward; never back.
+    pub(super) fn advance(&self, sink: &str, cursor: u64) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("UPDATE sink SET cursor = max(cursor, ?2) WHERE name = ?1")?
+            .execute((sink, cursor.cast_signed()))?;
+        Ok(())
+    }
+
+    /// Deletes what every sink is past.
+    pub(super) fn sweep(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self.transaction.prepare_cached(
+            "DELETE FROM event WHERE sequence <=
+                 (SELECT coalesce(min(cursor), 9223372036854775807) FROM sink)
+             RETURNING length(body)",
+        )?;
+        let freed = statement.query_map([], |row| row.get::<_, i64>(0))?;
+        for bytes in freed {
+            *self.outbox_bytes = self.outbox_bytes.saturating_sub(bytes?.unsigned_abs());
+        }
+        Ok(())
+    }
+
+    /// Makes the cursors those of `names`: a new one begins after what is stored, one that is no longer wanted goes
+    /// with its dead letters.
+    pub(super) fn set_sinks(&mut self, names: &[String]) -> rusqlite::Result<()> {
+        for (name, _) in cursors(self.transaction)? {
+            if !names.contains(&name) {
+                self.transaction
+                    .execute("DELETE FROM sink WHERE name = ?1", [&name])?;
+                self.transaction
+                    .execute("DELETE FROM dead_letter WHERE sink = ?1", [&name])?;
+            }
+        }
+        let last = store::meta(self.transaction, SEQUENCE)?.unwrap_or(0);
+        for name in names {
+            self.transaction.execute(
+                "INSERT OR IGNORE INTO sink (name, cursor) VALUES (?1, ?2)",
+                (name, last),
+            )?;
+        }
+        self.sweep()
+    }
+}
+
+impl Store {
+    /// The number given last, as far as stored.
+    pub(super) fn last_sequence(&self) -> rusqlite::Result<u64> {
+        let last = store::meta(self.connection(), SEQUENCE)?.unwrap_or(0);
+        Ok(last.max(0).cast_unsigned())
+    }
+
+    /// Up to `limit` events after `cursor`, in order.
+    pub(super) fn after(&self, cursor: u64, limit: usize) -> rusqlite::Result<Vec<Stored>> {
+        self.connection()
+            .prepare_cached(
+                "SELECT sequence, id, class, severity, subject, body, digest FROM event
+                 WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+            )?
+            .query_map((cursor.cast_signed(), limit as i64), stored)?
+            .collect()
+    }
+
+    /// How many events come after `cursor`.
+    pub(super) fn depth(&self, cursor: u64) -> rusqlite::Result<u64> {
+        let count: i64 = self
+            .connection()
+            .prepare_cached("SELECT count(*) FROM event WHERE sequence > ?1")?
+            .query_row([cursor.cast_signed()], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+
+    pub(super) fn count_outbox_bytes(&self) -> rusqlite::Result<u64> {
+        let sum: Option<i64> = self
+            .connection()
+            .query_row("SELECT sum(length(body)) FROM event", [], |row| row.get(0))
+            .optional()?
+            .flatten();
+        Ok(sum.unwrap_or(0).unsigned_abs())
+    }
+}
+
+/// Every sink and how far it is.
+pub(super) fn cursors(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+    connection
+        .prepare_cached("SELECT name, cursor FROM sink ORDER BY name")?
+        .query_map([], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.max(0).cast_unsigned()))
+        })?
+        .collect()
+}
+
+/// One row of `sequence, id, class, severity, subject, body, digest`.
+pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let sequence = row.get::<_, i64>(0)?.cast_unsigned();
+    let body = row.get_ref(5)?.as_bytes()?;
+    if store::digest(body) != row.get::<_, i64>(6)? {
+        return Ok(Stored::Damaged { sequence });
+    }
+    let severity: Option<String> = row.get(3)?;
+    let class: String = row.get(2)?;
+    // The names are this program's own: anything else is damage.
+    let Some(class) = Class::ALL
+        .into_iter()
+        .find(|known| class_name(*known) == class)
+    else {
+        return Ok(Stored::Damaged { sequence });
+    };
+    Ok(Stored::Whole(Event {
+        sequence,
+        id: row.get(1)?,
+        class,
+        severity: severity.as_deref().and_then(Severity::from_name),
+        subject: row.get(4)?,
+        body: body.to_vec().into(),
+    }))
+}
+
+/// A class as it is written in the file.
+pub(super) fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Heartbeat => "heartbeat",
+        Class::Finding => "finding",
+        Class::Agent => "agent",
+        Class::Incident => "incident",
+    }
+}

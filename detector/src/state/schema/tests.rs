@@ -1,0 +1,133 @@
+//! Files of every version, opened by programs of every version.
+
+use rusqlite::Connection;
+
+use super::*;
+
+/// What version 1 wrote, row by row, on the day it was replaced.
+const VERSION_1: &str = include_str!("../fixtures/version-1.sql");
+
+fn version(connection: &Connection) -> u32 {
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .expect("a number")
+}
+
+fn file_of_version_1() -> Connection {
+    let connection = Connection::open_in_memory().expect("memory");
+    connection.execute_batch(VERSION_1).expect("valid SQL");
+    connection
+}
+
+/// Every row of every table of version 1, as text.
+fn rows_of_version_1(connection: &Connection) -> Vec<String> {
+    let tables = [
+        "meta",
+        "incident",
+        "executable",
+        "destination",
+        "acceptance",
+        "request",
+        "baseline",
+    ];
+    let mut rows = Vec::new();
+    for table in tables {
+        let mut select = connection
+            .prepare(&format!("SELECT * FROM {table} ORDER BY 1"))
+            .expect("the table is there");
+        let columns = select.column_count();
+        let read = select.query_map([], |row| {
+            let values = (0..columns).map(|column| row.get::<_, rusqlite::types::Value>(column));
+            let values: rusqlite::Result<Vec<_>> = values.collect();
+            Ok(format!("{table} {:?}", values?))
+        });
+        rows.extend(read.expect("rows").map(|row| row.expect("a row")));
+    }
+    rows
+}
+
+#[test]
+fn a_file_of_version_1_keeps_every_row_and_gains_the_outbox() {
+    let mut connection = file_of_version_1();
+    let before = rows_of_version_1(&connection);
+    assert_eq!(before.len(), 8, "{before:#?}");
+    assert_eq!(migrate(&mut connection).expect("it migrates"), 1);
+    assert_eq!(version(&connection), VERSION);
+    assert_eq!(rows_of_version_1(&connection), before);
+    let events: u32 = connection
+        .query_row("SELECT count(*) FROM event", [], |row| row.get(0))
+        .expect("the table is there");
+    assert_eq!(events, 0);
+}
+
+#[test]
+fn a_program_of_version_1_goes_on_with_a_file_of_this_version() {
+    let mut connection = file_of_version_1();
+    let before = rows_of_version_1(&connection);
+    migrate(&mut connection).expect("it migrates");
+    assert_eq!(
+        migrate_to(&mut connection, 1).expect("it is readable"),
+        VERSION
+    );
+    assert_eq!(
+        version(&connection),
+        VERSION,
+        "and leaves it at its version"
+    );
+    assert_eq!(rows_of_version_1(&connection), before);
+}
+
+#[test]
+fn a_file_made_in_steps_is_the_file_made_at_once() {
+    let schema = |connection: &Connection| -> Vec<(String, String)> {
+        connection
+            .prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY name")
+            .expect("a schema")
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .expect("rows")
+            .map(|row| row.expect("a row"))
+            .collect()
+    };
+    let mut steps = Connection::open_in_memory().expect("memory");
+    let mut once = Connection::open_in_memory().expect("memory");
+    for target in 1..=VERSION {
+        assert_eq!(
+            migrate_to(&mut steps, target).expect("it migrates"),
+            target - 1
+        );
+    }
+    assert_eq!(migrate(&mut once).expect("it migrates"), 0);
+    assert_eq!(schema(&steps), schema(&once));
+    assert_eq!(migrate(&mut once).expect("nothing to do"), VERSION);
+}
+
+#[test]
+fn a_newer_file_is_opened_when_it_allows_that_and_refused_by_name_when_not() {
+    let mut connection = Connection::open_in_memory().expect("memory");
+    migrate(&mut connection).expect("it migrates");
+    connection
+        .pragma_update(None, "user_version", 9)
+        .expect("writable");
+    assert_eq!(migrate(&mut connection).expect("readable by 1"), 9);
+    connection
+        .execute("UPDATE meta SET value = 8 WHERE key = 'readable_by'", [])
+        .expect("writable");
+    let refused = migrate(&mut connection).expect_err("it broke with this version");
+    assert_eq!(
+        refused.to_string(),
+        "has version 9, which programs before version 8 cannot read; this one knows version 2"
+    );
+    assert_eq!(version(&connection), 9, "and is as it was");
+}
+
+#[test]
+fn a_file_of_another_program_is_refused() {
+    let mut connection = Connection::open_in_memory().expect("memory");
+    connection
+        .execute_batch("CREATE TABLE meta (key, value)")
+        .expect("writable");
+    assert!(matches!(
+        migrate(&mut connection),
+        Err(SchemaError::Foreign(0))
+    ));
+}
