@@ -2,7 +2,8 @@
 //!
 //! Owns the moving parts of a rehearsed incident: a CPU load that is honest about what it burns
 //! ([`burn`]), ways to hide ([`disguise`]), a conversation that sounds like mining and is not ([`conversation`], [`pool`]), a real
-//! web server with one vulnerable page ([`web_stack`]), the daemon under observation ([`daemon`]) and the
+//! web server with one vulnerable page ([`web_stack`]), an intruder's programs and sessions ([`foothold`]), honest work ([`chores`]), the daemon under observation ([`daemon`]), what it told
+//! about one suspect ([`told`]) and the
 //! whole founding night ([`scenario`]), told to a newcomer by [`story`].
 //!
 //! Everything stays on loopback and in one temporary directory, is bounded in time, and ends with the
@@ -12,9 +13,11 @@
 //! outside world. The only `unsafe` is in [`sys`] and [`raw`].
 
 pub mod burn;
+pub mod chores;
 pub mod conversation;
 pub mod daemon;
 pub mod disguise;
+pub mod foothold;
 pub mod http;
 pub mod pool;
 pub mod process;
@@ -23,4 +26,5 @@ pub mod scenario;
 pub mod skip;
 pub mod story;
 pub mod sys;
+pub mod told;
 pub mod web_stack;

@@ -137,6 +137,12 @@ impl WebStack {
         [self.nginx.pid(), self.php_fpm.pid()]
     }
 
+    /// The folder in which everything of it lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Where the page writes what is posted.
     #[must_use]
     pub fn planted(&self) -> PathBuf {
@@ -158,13 +164,7 @@ impl WebStack {
     /// # Errors
     /// When there is no answer in time.
     pub fn view_page(&self) -> Result<Response> {
-        let request = Request {
-            method: "GET",
-            target: "/index.php",
-            headers: &[],
-            body: &[],
-        };
-        http::send(self.address, request, Instant::now() + ANSWER_WITHIN)
+        view(self.address, "/index.php")
     }
 
     /// Posts `payload` to the vulnerable page, which writes it to [`Self::planted`] and starts it in the
@@ -251,6 +251,21 @@ impl Drop for WebStack {
     }
 }
 
+/// Fetches a page of the shop at `server`: `/index.php` costs nothing, `/render.php` tens of milliseconds of a
+/// CPU, `/thumbnail.php` a second or so of ImageMagick.
+///
+/// # Errors
+/// When there is no answer in time.
+pub fn view(server: SocketAddr, page: &str) -> Result<Response> {
+    let request = Request {
+        method: "GET",
+        target: page,
+        headers: &[],
+        body: &[],
+    };
+    http::send(server, request, Instant::now() + ANSWER_WITHIN)
+}
+
 /// Writes the configuration, the document root and the folders of the servers.
 fn furnish(root: &Path, programs: &Programs, address: SocketAddr, secret: &str) -> Result<()> {
     let gallery = root.join("shop/wp-content/plugins/gallery");
@@ -290,6 +305,16 @@ fn furnish(root: &Path, programs: &Programs, address: SocketAddr, secret: &str) 
     write(
         root.join("shop/index.php"),
         include_str!("web_stack/index.php"),
+        0o644,
+    )?;
+    write(
+        root.join("shop/render.php"),
+        include_str!("web_stack/render.php"),
+        0o644,
+    )?;
+    write(
+        root.join("shop/thumbnail.php"),
+        include_str!("web_stack/thumbnail.php"),
         0o644,
     )?;
     write(

@@ -3,6 +3,7 @@
 mod apt;
 mod bpf;
 mod build;
+mod chores;
 mod cli;
 mod demo;
 mod exec;

@@ -6,7 +6,7 @@
 use crate::exec::{self, Steps};
 use crate::services::KeepStopped;
 use crate::toolchain::{self, Choice, Facts, Plan, Step, Way};
-use crate::{apt, facts, privilege, tools};
+use crate::{apt, chores, facts, privilege, tools};
 use anyhow::{Result, anyhow, bail};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +62,9 @@ pub fn run(steps: &mut Steps, args: Args, needs: Needs) -> Result<Toolchain> {
     steps.begin("set up");
     if needs != Needs::Build {
         web_server(steps, needs)?;
+    }
+    if needs == Needs::Test {
+        chores::install(steps)?;
     }
     let toolchain = bpf_toolchain(steps, args.toolchain)?;
     steps.describe(&format!("({}, LLVM {})", toolchain.way, toolchain.llvm));

@@ -50,7 +50,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Hides what passing tests print, except that they were skipped.
+/// Hides what passing tests print, except that they were skipped, and the tables of what they measured.
 ///
 /// libtest swallows it by default, and with it the `SKIPPED` lines. `--show-output` has it print everything between a line
 /// `successes:` and the result; this takes out the rest again.
@@ -68,7 +68,7 @@ impl QuietSuccesses {
             _ if line.starts_with("test result: ") => self.inside = false,
             _ => {}
         }
-        !self.inside || line.starts_with("SKIPPED ")
+        !self.inside || line.starts_with("SKIPPED ") || line.starts_with("| ")
     }
 }
 
@@ -107,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn of_what_passing_tests_print_only_skips_are_shown() {
-        let text = "running 2 tests\ntest a ... ok\n\nsuccesses:\n\n---- a stdout ----\nnoise\nSKIPPED a: no CAP_BPF\n\n\
+    fn of_what_passing_tests_print_only_skips_and_tables_are_shown() {
+        let text = "running 2 tests\ntest a ... ok\n\nsuccesses:\n\n---- a stdout ----\nnoise\n| delay | 9 s |\nSKIPPED a: no CAP_BPF\n\n\
             successes:\n    a\n\nfailures:\n\n---- b stdout ----\nassertion\n\nfailures:\n    b\n\n\
             test result: FAILED. 1 passed; 1 failed\n";
         let mut quiet = QuietSuccesses::default();
@@ -116,7 +116,7 @@ mod tests {
             .lines()
             .filter(|line| quiet.shows(line))
             .collect::<Vec<_>>();
-        let expected = "running 2 tests\ntest a ... ok\n\nSKIPPED a: no CAP_BPF\n\
+        let expected = "running 2 tests\ntest a ... ok\n\n| delay | 9 s |\nSKIPPED a: no CAP_BPF\n\
             failures:\n\n---- b stdout ----\nassertion\n\nfailures:\n    b\n\n\
             test result: FAILED. 1 passed; 1 failed";
         assert_eq!(shown.join("\n"), expected);

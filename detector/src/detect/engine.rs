@@ -377,13 +377,12 @@ impl Engine {
 
     fn executable_facts(&mut self, at_ns: u64, facts: &ExecutableFacts, out: &mut Vec<Output>) {
         self.world.advance(at_ns);
-        let news = self.world.executables.learn(facts, at_ns);
+        if self.world.executables.learn(facts, at_ns) {
+            self.book.learned_file(facts.id, &mut self.world);
+        }
         let waits = |pending: &Pending| pending.image.executable.id == facts.id;
         for pending in self.pending.take(waits) {
             self.judge(pending, out);
-        }
-        if news {
-            self.book.learned_file(facts.id);
         }
         self.book.flush(&mut self.world, out);
     }
@@ -508,7 +507,10 @@ impl Engine {
                     evidence.steal_share = self.host.steal_share();
                     let severity = Severity::Warning;
                     let kind = FindingType::CpuSaturation;
-                    if !self.book.is_saturated(scope, process, evidence.culprit) {
+                    if !self
+                        .book
+                        .is_saturated(scope, process, evidence.culprit, &self.world)
+                    {
                         self.report(process, kind, severity, Evidence::Cpu(evidence), out);
                     }
                     let impact = Impact {

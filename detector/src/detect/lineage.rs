@@ -5,7 +5,8 @@
 //! job starters (sshd, cron, su, …) begin a group of their own, and so does a system's web service
 //! that is started by something else than a web service. Web services and package managers are
 //! recognised by executable, never by `comm`. Package managers excuse things, so they must lie in a
-//! system folder and belong to root; web services accuse, so a name is enough.
+//! system folder and belong to root; starters split a load, so they must belong to root and lie where
+//! programs do; web services accuse, so a name is enough.
 
 use super::{
     path,
@@ -127,13 +128,16 @@ pub fn is_system_web_service(image: &Exec) -> bool {
         && image.executable.nlink > 0
 }
 
-/// Whether the children of a process begin groups of their own.
+/// Whether the children of a process begin groups of their own. Groups are judged as a whole, so the name
+/// alone does not do: a program called `cron` would hide its load in its children.
 pub fn children_start_groups(process: &Process) -> bool {
-    process.key.tgid <= 2
-        || process
-            .image
-            .as_ref()
-            .is_some_and(|image| STARTERS.contains(&image_name(image)))
+    let starts = |image: &Exec| {
+        STARTERS.contains(&image_name(image))
+            && !path::classify(&image.filename).is_odd()
+            && image.executable.uid == 0
+            && image.executable.nlink > 0
+    };
+    process.key.tgid <= 2 || process.image.as_deref().is_some_and(starts)
 }
 
 /// The nearest web service above a process.

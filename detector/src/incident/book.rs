@@ -2,17 +2,10 @@
 
 use std::collections::VecDeque;
 
-use detector_common::event::{Connection, connection::change};
-use uuid::Uuid;
-
 use super::{
     Acceptance, Contact, ContactState, CpuEvidence, Culprit, Evidence, Finding, FindingType,
-    Impact, Incident, Moment, Severity, Status, Truncated, Victim,
-    case::{Case, identity},
-    correlate,
-    id::Ids,
-    narrate,
-    resume::excuse,
+    Impact, Incident, Moment, Severity, Status, Truncated, Victim, case::Case, correlate, id::Ids,
+    life::Past, narrate, resume::excuse,
 };
 use crate::{
     detect::{
@@ -26,6 +19,7 @@ use crate::{
     input::{ExecutableId, Loss, ProcessKey},
     output::Output,
 };
+use detector_common::event::{Connection, connection::change};
 
 /// Most incidents open at a time.
 const MAX_OPEN: usize = 256;
@@ -48,13 +42,18 @@ pub struct Book {
     /// Findings for which there was no room.
     pub refused: u64,
     pub(super) cases: Vec<Case>,
-    pub(super) resolved: VecDeque<(String, Uuid, u64)>,
+    pub(super) resolved: VecDeque<Past>,
     ids: Ids,
     opened: u64,
     kept: VecDeque<Finding>,
     told: lru::LruCache<(FindingType, ExecutableId, u32), i64, Fixed>,
     losses: VecDeque<(i64, Loss)>,
     pub(super) acceptances: Vec<Acceptance>,
+}
+
+/// Whether a measurement says more than the known one: about something more specific, or of more.
+fn is_clearer(new: CpuEvidence, known: CpuEvidence) -> bool {
+    new.culprit < known.culprit || new.culprit == known.culprit && new.cores > known.cores
 }
 
 impl Book {
@@ -85,12 +84,21 @@ impl Book {
             self.cases[at].add(finding, world);
         } else if finding.severity < Severity::Warning {
             self.keep(finding, out);
+        } else if self.is_over(&finding, world) {
+            out.push(Output::Finding(finding));
         } else if self.cases.len() >= MAX_OPEN {
             self.refused += 1;
             out.push(Output::Finding(finding));
         } else {
             self.open(finding, world);
         }
+    }
+
+    /// A verdict that came late, about a process whose incident is already history.
+    fn is_over(&self, finding: &Finding, world: &World) -> bool {
+        let process = finding.process.and_then(|key| world.table.get(key));
+        process.is_some_and(|process| !process.is_alive())
+            && self.knows_past(&narrate::group_key(finding), world.now_ns())
     }
 
     fn keep(&mut self, finding: Finding, out: &mut Vec<Output>) {
@@ -167,6 +175,7 @@ impl Book {
             case.lost(&[*loss], *at_unix_ns);
         }
         self.mention_predecessor(&mut case, now_ns, now_unix_ns);
+        self.mention_ancestor(&mut case, world);
         self.cases.push(case);
     }
 
@@ -181,24 +190,44 @@ impl Book {
             executables: Vec::new(),
             scopes: Vec::new(),
             subject: None,
+            began_ns: now_ns,
             sent_ns: now_ns,
             sent_severity: Severity::Info,
             told: false,
             grown: false,
             dirty: false,
             quiet_since_ns: None,
+            returns: 0,
+            blamed: None,
             asked: 0,
         }
     }
 
-    /// Makes a child of a member a member.
+    /// Says that somebody above the subject is accused, too: the session was begun by a suspect.
+    fn mention_ancestor(&self, case: &mut Case, world: &World) {
+        let Some(subject) = &case.incident.subject else {
+            return;
+        };
+        let accused = world.table.ancestors(subject.key).find_map(|above| {
+            let other = self.cases.iter().find(|other| other.accuses(above.key))?;
+            Some(narrate::descent(above, other.incident.id))
+        });
+        if let Some(what) = accused {
+            let at_unix_ns = subject.start_unix_ns;
+            case.note(Moment { at_unix_ns, what });
+        }
+    }
+
+    /// Makes a child of a member a member, unless it begins a lineage group: a session or service below a
+    /// suspect has guilt of its own, and would vanish in the suspect's incident.
     pub fn adopt(&mut self, number: u64, child: ProcessKey, world: &mut World) {
         if let Some(case) = self.cases.iter_mut().find(|case| case.number == number) {
-            let parent = world.table.get(child).and_then(|process| process.parent);
+            let process = world.table.get(child);
+            let parent = process.and_then(|process| process.parent);
             let watched = parent
                 .and_then(|parent| case.member(parent))
                 .is_some_and(|member| member.watched);
-            if watched {
+            if watched && process.is_some_and(|process| process.group != child) {
                 case.enlist(child, true, world);
             }
         }
@@ -304,24 +333,47 @@ impl Book {
         }
     }
 
-    /// Facts about a file came in.
-    pub fn learned_file(&mut self, id: ExecutableId) {
+    /// Facts about a file came in. An incident that nobody was told of yet may now turn out to be about the
+    /// same content as another one: they become one.
+    pub fn learned_file(&mut self, id: ExecutableId, world: &mut World) {
         for case in &mut self.cases {
             let subject = case.incident.subject.as_ref();
             let image = subject.and_then(|subject| subject.image.as_ref());
             case.dirty |= image.is_some_and(|image| image.executable.id == id);
         }
+        let untold = |case: &Case| !case.told && case.executables.contains(&id);
+        let Some(young) = self.cases.iter().position(untold) else {
+            return;
+        };
+        let Some(digest) = correlate::digest(id, world) else {
+            return;
+        };
+        let joined = self.cases.remove(young);
+        let old = self
+            .cases
+            .iter_mut()
+            .find(|case| case.has_content(digest, world));
+        match old {
+            Some(old) => old.absorb(joined, world),
+            None => self.cases.insert(young, joined),
+        }
     }
 
     /// Whether this saturation is already part of an incident. A single process has to be the same
     /// one; what stands for several may change with every pass.
-    pub fn is_saturated(&self, scope: Scope, process: ProcessKey, culprit: Culprit) -> bool {
+    pub fn is_saturated(
+        &self,
+        scope: Scope,
+        process: ProcessKey,
+        culprit: Culprit,
+        world: &World,
+    ) -> bool {
         self.cases.iter().any(|case| {
             let told = culprit != Culprit::Process
                 || case.incident.findings.iter().any(|finding| {
                     finding.kind == FindingType::CpuSaturation && finding.process == Some(process)
                 });
-            told && case.scopes.contains(&scope)
+            told && case.scopes.contains(&scope) && case.may_load(process, world)
         })
     }
 
@@ -339,20 +391,32 @@ impl Book {
         let at = self
             .cases
             .iter()
-            .position(|case| several && case.scopes.contains(&scope))
+            .position(|case| {
+                several && case.scopes.contains(&scope) && case.may_load(process, world)
+            })
             .or_else(|| {
                 let has_it = |case: &Case| case.member(process).is_some();
                 self.cases.iter().position(has_it)
             });
-        let Some(case) = at.map(|at| &mut self.cases[at]) else {
+        let Some(at) = at else {
             return;
         };
-        if !case.scopes.contains(&scope) {
-            case.scopes.push(scope);
+        // One load is one incident's: who was blamed for it before is so no longer.
+        for case in &mut self.cases {
+            case.scopes.retain(|known| *known != scope);
         }
+        let case = &mut self.cases[at];
+        case.scopes.push(scope);
         let until_unix_ns = impact.until_unix_ns;
+        // What the program itself uses says more than what its group or cgroup does.
+        let vaguer = case.blamed.is_some_and(|known| known < evidence.culprit);
+        let clearer = case.blamed.is_none_or(|known| known > evidence.culprit);
+        case.blamed = Some(
+            case.blamed
+                .map_or(evidence.culprit, |known| known.min(evidence.culprit)),
+        );
         case.incident.impact = Some(match case.incident.impact {
-            Some(worst) if worst.cpu_cores > impact.cpu_cores => Impact {
+            Some(worst) if vaguer || !clearer && worst.cpu_cores > impact.cpu_cores => Impact {
                 until_unix_ns,
                 ..worst
             },
@@ -362,8 +426,7 @@ impl Book {
             let about = several || finding.process == Some(process);
             if finding.kind == FindingType::CpuSaturation && about {
                 finding.last_seen_unix_ns = until_unix_ns;
-                if matches!(finding.evidence, Evidence::Cpu(worst) if worst.cores < evidence.cores)
-                {
+                if matches!(finding.evidence, Evidence::Cpu(known) if is_clearer(evidence, known)) {
                     finding.evidence = Evidence::Cpu(evidence);
                 }
             }
@@ -431,12 +494,5 @@ impl Book {
         for case in &mut self.cases {
             case.lost(losses, at_unix_ns);
         }
-    }
-
-    /// Identities the open incidents are about, for whoever has to keep facts.
-    pub fn executables(&self) -> impl Iterator<Item = ExecutableId> {
-        self.cases
-            .iter()
-            .flat_map(|case| case.incident.findings.iter().filter_map(identity))
     }
 }

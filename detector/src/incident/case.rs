@@ -1,11 +1,12 @@
 //! One open incident and what is needed to carry it on: its members, scopes and what was sent.
 
 use super::{
-    Contact, Finding, FindingType, Incident, MAX_PARTS, Moment, Severity, Subject, narrate, score,
+    Contact, Culprit, Finding, FindingType, Incident, MAX_PARTS, Moment, Severity, Subject,
+    correlate, narrate, score,
 };
 use crate::{
     detect::{rule::cpu_saturation::Scope, rule::event_loss, world::World},
-    input::{ExecutableId, Loss, ProcessKey},
+    input::{ExecutableId, Loss, Owner, ProcessKey},
 };
 
 /// A process of an incident.
@@ -26,6 +27,8 @@ pub(super) struct Case {
     /// Saturations that go on.
     pub(super) scopes: Vec<Scope>,
     pub(super) subject: Option<ProcessKey>,
+    /// When it was opened, ns since boot.
+    pub(super) began_ns: u64,
     pub(super) sent_ns: u64,
     pub(super) sent_severity: Severity,
     /// It was opened for the world to see.
@@ -36,6 +39,10 @@ pub(super) struct Case {
     pub(super) dirty: bool,
     /// Since when nothing of it goes on.
     pub(super) quiet_since_ns: Option<u64>,
+    /// Whose use of the CPUs the impact tells: the most specific culprit so far.
+    pub(super) blamed: Option<Culprit>,
+    /// How often the same was over and came back (see `life.rs`).
+    pub(super) returns: u32,
     /// How often its hash was asked for.
     pub(super) asked: u8,
 }
@@ -45,9 +52,29 @@ impl Case {
         self.members.iter().find(|member| member.key == key)
     }
 
+    /// Whether it is about this very process, and not for its load.
+    pub(super) fn accuses(&self, key: ProcessKey) -> bool {
+        self.incident.findings.iter().any(|finding| {
+            finding.process == Some(key)
+                && finding.severity >= Severity::Warning
+                && !is_load(finding)
+        })
+    }
+
     /// Whether something in it is more than load.
     pub(super) fn is_suspect(&self) -> bool {
         self.members.iter().any(|member| member.watched)
+    }
+
+    /// Whether a load that `process` stands for can be this incident's: the load of a whole cgroup goes on when
+    /// the suspects in it are dead, and is then somebody else's.
+    pub(super) fn may_load(&self, process: ProcessKey, world: &World) -> bool {
+        let alive = |key| {
+            let process = world.table.get(key);
+            process.is_some_and(|process| process.is_alive())
+        };
+        let mut watched = self.members.iter().filter(|member| member.watched);
+        !self.is_suspect() || self.member(process).is_some() || watched.any(|own| alive(own.key))
     }
 
     /// Takes a process in; it is pinned in the table until the incident is over.
@@ -96,8 +123,7 @@ impl Case {
             self.note(moment);
         }
         if let Some(key) = finding.process {
-            let watched =
-                finding.severity >= Severity::Warning && finding.kind != FindingType::CpuSaturation;
+            let watched = finding.severity >= Severity::Warning && !is_load(&finding);
             let adopts = watched && self.member(key).is_none_or(|member| !member.watched);
             self.enlist(key, watched, world);
             if adopts {
@@ -110,7 +136,9 @@ impl Case {
                 self.groups.push(process.group);
             }
         }
-        if let Some(id) = identity(&finding)
+        // A compiler that a suspect and an administrator both use accuses neither.
+        let accused = finding.severity >= Severity::Warning && !is_load(&finding);
+        if let Some(id) = identity(&finding).filter(|_| accused)
             && !self.executables.contains(&id)
             && self.executables.len() < MAX_PARTS
         {
@@ -145,6 +173,42 @@ impl Case {
         self.choose_subject();
     }
 
+    /// Whether one of its files has this content.
+    pub(super) fn has_content(&self, digest: [u8; 32], world: &World) -> bool {
+        let mut files = self.executables.iter();
+        files.any(|id| correlate::digest(*id, world) == Some(digest))
+    }
+
+    /// Takes over another incident that nobody was told of.
+    pub(super) fn absorb(&mut self, other: Case, world: &mut World) {
+        for member in other.members {
+            if let Some(process) = world.table.get_mut(member.key)
+                && process.incident == Some(other.number)
+            {
+                process.incident = None;
+            }
+            self.enlist(member.key, member.watched, world);
+        }
+        for finding in other.incident.findings {
+            self.add(finding, world);
+        }
+        for moment in other.incident.timeline {
+            self.note(moment);
+        }
+        for contact in other.incident.connections {
+            self.contact(contact);
+        }
+        for scope in other.scopes {
+            if !self.scopes.contains(&scope) {
+                self.scopes.push(scope);
+            }
+        }
+        if let Some(seen) = other.incident.loss {
+            self.lost(&seen.losses, seen.from_unix_ns);
+        }
+        self.dirty = true;
+    }
+
     fn adopt_descendants(&mut self, ancestor: ProcessKey, world: &mut World) {
         if !world.table.has_children(ancestor) {
             return;
@@ -171,8 +235,7 @@ impl Case {
             let Some(key) = finding.process else {
                 continue;
             };
-            let suspect =
-                finding.kind != FindingType::CpuSaturation && finding.severity >= Severity::Warning;
+            let suspect = !is_load(finding) && finding.severity >= Severity::Warning;
             let rank = (suspect, finding.severity, finding.kind.weight(), key);
             let better = best.is_none_or(|(best_suspect, severity, weight, _)| {
                 (suspect, finding.severity)
@@ -279,6 +342,11 @@ impl Case {
     }
 }
 
+/// Whether it says how much is used, and not what uses it.
+fn is_load(finding: &Finding) -> bool {
+    finding.kind == FindingType::CpuSaturation
+}
+
 /// What was known is not forgotten because the process is gone.
 fn merge(mut new: Subject, old: Option<Box<Subject>>) -> Subject {
     let Some(old) = old.filter(|old| old.key == new.key) else {
@@ -296,12 +364,18 @@ fn merge(mut new: Subject, old: Option<Box<Subject>>) -> Subject {
     new
 }
 
-/// The executable a finding is about, where it is about one rather than about an interpreter.
+/// The executable a finding is about, where it is about one rather than about an interpreter or about what a
+/// package shipped: two logins that compress something have nothing to do with each other.
 pub(super) fn identity(finding: &Finding) -> Option<ExecutableId> {
     let about_file = !matches!(
         finding.kind,
         FindingType::WebServerSpawnedShell | FindingType::EventLoss | FindingType::NewScript
     );
-    let image = finding.subject.as_ref()?.image.as_ref()?;
-    (about_file && image.interpreter.is_none()).then_some(image.executable.id)
+    let subject = finding.subject.as_ref()?;
+    let image = subject.image.as_ref()?;
+    let packaged = subject
+        .file
+        .as_ref()
+        .is_some_and(|file| matches!(file.owner, Owner::Package(_)));
+    (about_file && !packaged && image.interpreter.is_none()).then_some(image.executable.id)
 }

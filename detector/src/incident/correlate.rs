@@ -1,8 +1,8 @@
 //! Which findings belong together.
 //!
 //! In this order: the incident that already has the process; one with an ancestor or a descendant in the
-//! same lineage group; one with the same executable identity; one of plain load in the same group; else a
-//! new one. Load is the careful case: that a busy php-fpm is an ancestor of a dropped program does not
+//! same lineage group; one about the same executable, by identity or content, unless a package shipped it; one
+//! of plain load in the same group; else a new one. Load is the careful case: that a busy php-fpm is an ancestor of a dropped program does not
 //! make its traffic the program's doing, so load joins a suspect only where the culprit is a suspect,
 //! descends from one, or is a mixed group that holds one. The same holds the other way round.
 
@@ -10,7 +10,10 @@ use super::{
     Culprit, Evidence, Finding,
     case::{Case, identity},
 };
-use crate::{detect::world::World, input::ProcessKey};
+use crate::{
+    detect::world::World,
+    input::{ExecutableId, ProcessKey, Sha256},
+};
 
 /// The case a finding belongs to.
 pub(super) fn find(cases: &[Case], finding: &Finding, world: &World) -> Option<usize> {
@@ -23,7 +26,11 @@ pub(super) fn find(cases: &[Case], finding: &Finding, world: &World) -> Option<u
     };
     let by_file = || {
         let id = identity(finding)?;
-        cases.iter().position(|case| case.executables.contains(&id))
+        let content = digest(id, world);
+        cases.iter().position(|case| {
+            case.executables.contains(&id)
+                || content.is_some_and(|content| case.has_content(content, world))
+        })
     };
     let by_load = || {
         cases
@@ -34,6 +41,14 @@ pub(super) fn find(cases: &[Case], finding: &Finding, world: &World) -> Option<u
         .or_else(by_lineage)
         .or_else(by_file)
         .or_else(by_load)
+}
+
+/// Content of an executable, once it is known.
+pub(super) fn digest(id: ExecutableId, world: &World) -> Option<[u8; 32]> {
+    match world.executables.get(id)?.sha256 {
+        Sha256::Digest(digest) => Some(digest),
+        Sha256::Missing(_) => None,
+    }
 }
 
 fn same_group(case: &Case, key: ProcessKey, world: &World) -> bool {

@@ -1,5 +1,8 @@
 //! Opened, updated, resolved: when an incident is told, and when it is over.
 //!
+//! Below `critical` an opening waits until the facts about its executable are there, or for the first pass
+//! half a second later: the first thing a receiver hears then says whose file it is, and the same content under two names is told once.
+//!
 //! An update needs a change a responder would act on: severity, a new kind of signal, a new victim, a
 //! fact about the subject that became known. Updates are at least `update_interval_s` apart and the change
 //! that came in between is sent when the time is over; only a rise in severity does not wait, and there are
@@ -8,22 +11,37 @@
 //! `load_resolve_after_s`.
 //!
 //! Resolved is final: what comes back, however soon, is a new incident under a new id, because
-//! receivers treat a resolved key as closed. `group_key` is the same, and within a minute the timeline
-//! names the one before.
+//! receivers treat a resolved key as closed. `group_key` is the same, and within ten minutes the timeline
+//! names the one before. So that what flaps does not open again and again, each return within that time
+//! doubles the wait until it is resolved, up to ten minutes.
 
 use uuid::Uuid;
 
-use super::{Book, Incident, Moment, case::Case};
+use super::{Book, Moment, Severity, case::Case};
 use crate::{
     detect::world::World,
     output::{Change, Output},
 };
 
-/// Resolved incidents remembered, and for how long they are mentioned, ns.
+/// Resolved incidents remembered; the oldest goes first.
 const MAX_RESOLVED: usize = 64;
-const MENTION_NS: u64 = 60_000_000_000;
+/// What is back within this time is a return, ns.
+const RETURN_NS: u64 = 600_000_000_000;
+/// Longest wait for what returns until it is over, s.
+const MAX_WAIT_S: u64 = 600;
+/// How long an opening waits for facts about an executable, ns; they take milliseconds.
+const FACTS_NS: u64 = 500_000_000;
 /// How often a missing hash is asked for.
 const MAX_HASH_REQUESTS: u8 = 3;
+
+/// A resolved incident.
+#[derive(Debug)]
+pub(super) struct Past {
+    group_key: String,
+    id: Uuid,
+    at_ns: u64,
+    returns: u32,
+}
 
 impl Book {
     /// A pass is over: sends what waits, asks what is missing, ends what is over.
@@ -48,6 +66,9 @@ impl Book {
         let now_ns = world.now_ns();
         for case in &mut self.cases {
             if !case.told {
+                if case.awaits_facts(world) {
+                    continue;
+                }
                 case.told = true;
                 case.emit(Change::Opened, world, out);
                 continue;
@@ -61,20 +82,33 @@ impl Book {
         }
     }
 
-    pub(super) fn remember(&mut self, incident: &Incident, now_ns: u64) {
+    pub(super) fn remember(&mut self, case: Case, at_ns: u64) {
         if self.resolved.len() >= MAX_RESOLVED {
             self.resolved.pop_front();
         }
-        self.resolved
-            .push_back((incident.group_key.clone(), incident.id, now_ns));
+        self.resolved.push_back(Past {
+            group_key: case.incident.group_key,
+            id: case.incident.id,
+            at_ns,
+            returns: case.returns,
+        });
+    }
+
+    /// Whether an incident of this cause was resolved a short while ago.
+    pub(super) fn knows_past(&self, group_key: &str, now_ns: u64) -> bool {
+        self.past(group_key, now_ns).is_some()
+    }
+
+    fn past(&self, group_key: &str, now_ns: u64) -> Option<&Past> {
+        let recent = |past: &&Past| now_ns.saturating_sub(past.at_ns) <= RETURN_NS;
+        let mut past = self.resolved.iter().rev().filter(recent);
+        past.find(|past| past.group_key == group_key)
     }
 
     pub(super) fn mention_predecessor(&self, case: &mut Case, now_ns: u64, now_unix_ns: i64) {
-        let same = |entry: &&(String, Uuid, u64)| {
-            entry.0 == case.incident.group_key && now_ns.saturating_sub(entry.2) <= MENTION_NS
-        };
-        if let Some((_, id, at_ns)) = self.resolved.iter().rev().find(same) {
-            let seconds = now_ns.saturating_sub(*at_ns) / 1_000_000_000;
+        if let Some(past) = self.past(&case.incident.group_key, now_ns) {
+            let (id, seconds) = (past.id, now_ns.saturating_sub(past.at_ns) / 1_000_000_000);
+            case.returns = past.returns.saturating_add(1);
             case.note(Moment {
                 at_unix_ns: now_unix_ns,
                 what: format!("it came back: incident {id} had been resolved {seconds} s before"),
@@ -91,6 +125,15 @@ impl Case {
         self.sent_severity = self.incident.severity;
         self.dirty = false;
         out.push(Output::Incident(change, Box::new(self.incident.clone())));
+    }
+
+    /// Whether it can wait for what is not known about its executable yet.
+    fn awaits_facts(&self, world: &World) -> bool {
+        let subject = self.subject.and_then(|key| world.table.get(key));
+        let image = subject.and_then(|process| process.image.as_deref());
+        let unknown = image.is_some_and(|image| world.file(image).is_none());
+        let waited_ns = world.now_ns().saturating_sub(self.began_ns);
+        unknown && waited_ns < FACTS_NS && self.assess().severity < Severity::Critical
     }
 
     fn ask_for_hash(&mut self, world: &mut World, out: &mut Vec<Output>) {
@@ -150,6 +193,8 @@ impl Case {
         } else {
             world.config.load_resolve_after_s
         };
+        let doubled_s = wait_s.saturating_mul(1 << self.returns.min(6));
+        let wait_s = doubled_s.min(MAX_WAIT_S.max(wait_s));
         now_ns.saturating_sub(since_ns) >= wait_s.saturating_mul(1_000_000_000)
     }
 

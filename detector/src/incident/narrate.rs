@@ -1,8 +1,8 @@
 //! What a person is told: title, reason, timeline, next steps. Every byte from outside is escaped here.
 
 use super::{
-    Contact, ContactState, Evidence, Finding, FindingType, Incident, Moment, Severity, Spoken,
-    Subject, score,
+    Contact, ContactState, Culprit, Evidence, Finding, FindingType, Incident, Moment, Severity,
+    Spoken, Subject, score,
 };
 use crate::{
     detect::{path, process::Process, world::World},
@@ -12,6 +12,8 @@ use crate::{
 
 /// Processes named in one command.
 const MAX_PIDS: usize = 8;
+/// Victims named in the reason.
+const MAX_VICTIMS: usize = 3;
 /// Bytes of an untrusted word in a title or timeline entry.
 const WORD_BYTES: usize = 160;
 
@@ -69,6 +71,12 @@ pub(super) fn ran(process: &Process, image: Option<&Exec>, world: &World) -> Str
         ),
         None => format!("{what} started as process {}", process.key.tgid),
     }
+}
+
+/// It descends from somebody accused elsewhere.
+pub(super) fn descent(above: &Process, incident: uuid::Uuid) -> String {
+    let name = named(above.short_name(), above.key);
+    format!("it was started below {name}, which incident {incident} is about")
 }
 
 /// A process ended.
@@ -175,7 +183,14 @@ pub(super) fn title(incident: &Incident) -> String {
     let mut does = Vec::new();
     if let Some(impact) = &incident.impact {
         let cpus = impact.cpu_cores / impact.cpu_share_of_host.max(1e-9);
-        does.push(format!("uses {:.2} of {:.0} CPUs", impact.cpu_cores, cpus));
+        let uses = match blamed(incident) {
+            Some(Culprit::Cgroup) => "is in a cgroup that uses",
+            _ => "uses",
+        };
+        does.push(format!(
+            "{uses} {:.2} of {:.0} CPUs",
+            impact.cpu_cores, cpus
+        ));
     } else if incident
         .findings
         .iter()
@@ -211,6 +226,15 @@ pub(super) fn title(incident: &Incident) -> String {
     title
 }
 
+/// The most specific culprit of its load.
+fn blamed(incident: &Incident) -> Option<Culprit> {
+    let culprit = |finding: &Finding| match &finding.evidence {
+        Evidence::Cpu(cpu) => Some(cpu.culprit),
+        _ => None,
+    };
+    incident.findings.iter().filter_map(culprit).min()
+}
+
 /// The nearest web service above the subject, `name(pid)`.
 fn web_service(incident: &Incident) -> Option<String> {
     let subject = incident.subject.as_ref()?;
@@ -237,10 +261,30 @@ pub(super) fn reason(incident: &Incident) -> String {
             sentences.push(sentence);
         }
     }
+    sentences.extend(suffering(incident));
     if incident.severity >= Severity::Critical {
         sentences.push(why_critical(incident));
     }
     sentences.join(" ")
+}
+
+/// Who pays for it: the worst three.
+fn suffering(incident: &Incident) -> Option<String> {
+    let mut victims: Vec<_> = incident.victims.iter().collect();
+    victims.sort_by(|one, other| other.run_delay_share.total_cmp(&one.run_delay_share));
+    let worst = victims.first()?.run_delay_share * 100.0;
+    let mut names: Vec<String> = Vec::new();
+    for victim in victims {
+        let unit = victim.unit.as_ref().map(|unit| word(unit.as_bytes()));
+        let name = unit.unwrap_or_else(|| victim.name.clone());
+        if !names.contains(&name) && names.len() < MAX_VICTIMS {
+            names.push(name);
+        }
+    }
+    let names = names.join(", ");
+    Some(format!(
+        "Waiting for a CPU up to {worst:.0} % of the time they want one: {names}."
+    ))
 }
 
 /// What makes it worth getting up.
@@ -359,6 +403,16 @@ pub(super) fn next_steps(incident: &Incident, alive: &[ProcessKey], suspect: boo
             );
             steps.push(format!(
                 "Find the way in: read the access log of {web} in the minute before {at}"
+            ));
+        }
+        let user = subject
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.user_name.as_deref());
+        if let Some(user) = user {
+            let user = text::shell_word(user.as_bytes());
+            steps.push(format!(
+                "Look for what would start it again: crontab -l -u {user}; ls -lact /etc/cron.d /etc/systemd/system | head"
             ));
         }
     } else {

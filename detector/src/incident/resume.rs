@@ -163,7 +163,7 @@ impl Book {
         case.incident.resolved_unix_ns = Some(now_unix_ns);
         case.emit(Change::Resolved, world, out);
         case.release(world);
-        self.remember(&case.incident, now_ns);
+        self.remember(case, now_ns);
     }
 }
 

@@ -1,9 +1,11 @@
 //! Severity, correlation and life of incidents, through the engine.
 
+use std::collections::BTreeSet;
+
 use crate::{
-    detect::testing::{Bench, SECOND, exec, file_id, key},
+    detect::testing::{Bench, SECOND, exec, facts, file_id, key, task},
     incident::{FindingType, Severity, Status},
-    input::{Exec, ProcessKey},
+    input::{Exec, Owner, ProcessKey, Sha256},
     output::Change,
 };
 
@@ -165,6 +167,141 @@ fn the_same_file_started_again_elsewhere_joins() {
 }
 
 #[test]
+fn the_same_content_under_another_name_is_the_same_incident_from_the_first_word() {
+    let mut bench = Bench::new();
+    let copies = ["/dev/shm/x", "/var/tmp/.y/z"];
+    for (n, path) in (0..).zip(copies) {
+        bench.exec(&dropped(key(900 + n, T + u64::from(n)), INIT, path));
+        let mut facts = facts(file_id(path), path, Owner::Unowned);
+        facts.sha256 = Sha256::Digest([7; 32]);
+        bench.file(&facts);
+    }
+    let ids: BTreeSet<_> = bench
+        .incidents()
+        .iter()
+        .map(|(_, incident)| incident.id)
+        .collect();
+    assert_eq!((ids.len(), bench.engine.open_incidents()), (1, 1));
+    let other = key(950, T + 5);
+    bench.exec(&dropped(other, INIT, "/dev/shm/other"));
+    bench.unowned("/dev/shm/other");
+    assert_eq!(bench.engine.open_incidents(), 2, "other content");
+    bench.exit(key(900, T), 0);
+    for _ in 0..20 {
+        bench.second();
+    }
+    assert_eq!(bench.engine.open_incidents(), 2, "the copy is watched, too");
+}
+
+#[test]
+fn an_opening_waits_a_second_for_facts_and_no_longer() {
+    let mut bench = Bench::new();
+    bench.exec(&dropped(key(900, T), INIT, "/dev/shm/x"));
+    assert_eq!(changes(&bench), []);
+    bench.second();
+    assert_eq!(changes(&bench), [(Change::Opened, Severity::Warning)]);
+}
+
+#[test]
+fn a_session_below_a_suspect_is_an_incident_of_its_own_that_names_the_first() {
+    let mut bench = Bench::new();
+    let (agent, runuser, tool) = (key(900, T), key(901, T + 1), key(902, T + 2));
+    bench.exec(&dropped(agent, INIT, "/dev/shm/agent"));
+    bench.unowned("/dev/shm/agent");
+    bench.run(agent, runuser, "/usr/sbin/runuser");
+    bench.fork(runuser, tool);
+    bench.exec(&dropped(tool, runuser, "/var/tmp/.x/tool"));
+    bench.unowned("/var/tmp/.x/tool");
+    let incidents = bench.incidents();
+    let [(_, first), (_, second)] = incidents[..] else {
+        panic!("{incidents:#?}");
+    };
+    let named = format!(
+        "it was started below agent(900), which incident {} is about",
+        first.id
+    );
+    assert!(
+        second.timeline.iter().any(|moment| moment.what == named),
+        "{:?}",
+        second.timeline
+    );
+}
+
+#[test]
+fn the_load_of_a_shared_cgroup_does_not_keep_a_dead_suspect_open() {
+    let mut bench = Bench::new();
+    let (miner, one, two) = (key(900, T), key(910, T + 1), key(920, T + 2));
+    bench.exec(&dropped(miner, INIT, "/dev/shm/x"));
+    bench.unowned("/dev/shm/x");
+    bench.run(INIT, one, "/usr/bin/cc");
+    bench.run(INIT, two, "/usr/bin/ld");
+    for of in [miner, one, two] {
+        let mut in_cgroup = task(of, 0);
+        in_cgroup.cgroup_id = 7;
+        bench.load.push(in_cgroup);
+    }
+    bench.burn(20, &[(miner, SECOND), (one, SECOND / 2), (two, SECOND / 2)]);
+    bench.exit(miner, 9);
+    bench.burn(40, &[(one, SECOND), (two, SECOND)]);
+    let incidents = bench.incidents();
+    let (_, accused) = incidents
+        .iter()
+        .find(|(_, incident)| incident.severity == Severity::Critical)
+        .expect("the miner");
+    let ended = incidents
+        .iter()
+        .any(|(change, incident)| *change == Change::Resolved && incident.id == accused.id);
+    assert!(ended, "{:?}", changes(&bench));
+    assert!(bench.engine.open_incidents() > 0, "the load goes on");
+}
+
+#[test]
+fn a_verdict_that_comes_after_the_end_opens_nothing() {
+    let mut bench = Bench::new();
+    let of = key(900, T);
+    bench.exec(&dropped(of, INIT, "/dev/shm/x"));
+    bench.second();
+    bench.exit(of, 0);
+    while bench.engine.open_incidents() > 0 {
+        bench.second();
+    }
+    let told = bench.incidents().len();
+    bench.unowned("/dev/shm/x");
+    assert_eq!(
+        (bench.incidents().len(), bench.engine.open_incidents()),
+        (told, 0)
+    );
+    let kinds: Vec<_> = bench
+        .findings()
+        .iter()
+        .map(|finding| finding.kind)
+        .collect();
+    assert_eq!(kinds, [FindingType::NewBinary], "for the record");
+}
+
+#[test]
+fn what_flaps_stays_open_longer_each_time() {
+    let mut bench = Bench::new();
+    let mut lasted = Vec::new();
+    for n in 0..4 {
+        let of = key(900 + n, bench.now_ns);
+        bench.exec(&dropped(of, INIT, "/dev/shm/x"));
+        bench.unowned("/dev/shm/x");
+        bench.exit(of, 0);
+        let before = bench.now_ns;
+        while bench.engine.open_incidents() > 0 {
+            bench.second();
+        }
+        lasted.push((bench.now_ns - before) / SECOND);
+    }
+    assert_eq!(
+        lasted,
+        [11, 21, 41, 81],
+        "the quiet begins with the first pass"
+    );
+}
+
+#[test]
 fn updates_are_damped_and_the_last_change_is_sent() {
     let mut bench = Bench::new();
     let of = key(900, T);
@@ -269,9 +406,9 @@ fn commands_in_next_steps_quote_what_an_attacker_named() {
     let mut bench = Bench::new();
     let path = "/dev/shm/$(reboot)/x;id";
     bench.exec(&dropped(key(900, T), INIT, path));
+    bench.unowned(path);
     let incidents = bench.incidents();
     let steps = incidents[0].1.next_steps.join("\n");
     assert!(steps.contains("ls -lac '/dev/shm/$(reboot)/'"), "{steps}");
     assert!(steps.contains("kill -STOP 900"), "{steps}");
-    let _ = file_id(path);
 }

@@ -114,3 +114,15 @@ fn a_fork_tells_the_parent_better_than_a_pass() {
         Some(key(5, 10))
     );
 }
+
+#[test]
+fn a_dropped_program_called_cron_does_not_split_its_load_over_groups() {
+    let mut bench = Bench::new();
+    let (dropper, child) = (key(900, T), key(901, T + 1));
+    let mut dropped = exec(dropper, key(1, 0), "/var/tmp/.x/cron");
+    dropped.executable.uid = 33;
+    bench.fork(key(1, 0), dropper);
+    bench.exec(&dropped);
+    bench.fork(dropper, child);
+    assert_eq!(group(&bench, child), dropper);
+}

@@ -368,6 +368,7 @@ fn loss_is_a_finding_and_lowers_the_confidence_of_what_it_overlaps() {
         bench.second();
         child_of(&mut bench, INIT, "/opt/x", |exec| exec.executable.nlink = 0);
         let findings = bench.findings().len();
+        bench.second();
         let incidents = bench.incidents();
         let (_, incident) = incidents.first().expect("deleted");
         (

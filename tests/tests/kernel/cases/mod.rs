@@ -1,5 +1,6 @@
 //! One file per family of probes, named as in the kernel side, and one per promise that spans them.
 
+mod benign;
 mod command_line;
 mod connection;
 mod cpu;
@@ -7,6 +8,7 @@ mod daemon;
 mod exec;
 mod exit;
 mod fork;
+mod hostile;
 mod listener;
 mod loss;
 mod mining;
