@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::{
+    cpu::Totals,
     process::{Process, Table},
     sequential::{Identity, Model},
-    usage::{Scope, Usage},
+    usage::{Scope, Usage, Used},
     window::{Mean, share},
     world::World,
 };
@@ -90,11 +91,13 @@ pub(super) fn blame(
         let Some(process) = table.get(key) else {
             continue;
         };
-        let inside = match scope {
-            Scope::Group(group) => process.group == group,
-            Scope::Cgroup(cgroup) => process.cgroup_id == Some(cgroup),
+        let inside = Used {
+            process: key,
+            group: process.group,
+            cgroup: process.cgroup_id,
+            totals: Totals::default(),
         };
-        if !inside {
+        if !inside.is_in(scope) {
             continue;
         }
         let used_ns = window.mean().used.cpu_ns;
@@ -118,12 +121,18 @@ pub(super) fn blame(
         return (key, Culprit::Executable);
     }
     match (scope, top) {
-        (Scope::Group(root), top) => (top.map_or(root, |(_, key)| key), Culprit::Group),
-        (Scope::Cgroup(_), Some((_, key))) => (key, Culprit::Cgroup),
-        (Scope::Cgroup(cgroup), None) => {
+        (Scope::Group(root) | Scope::Storm(root), top) => {
+            (top.map_or(root, |(_, key)| key), Culprit::Group)
+        }
+        (Scope::Cgroup(_) | Scope::Host, Some((_, key))) => (key, Culprit::Cgroup),
+        (scope, None) => {
+            let cgroup = match scope {
+                Scope::Cgroup(cgroup) => Some(cgroup),
+                _ => None,
+            };
             let member = table
                 .iter()
-                .filter(|process| process.cgroup_id == Some(cgroup))
+                .filter(|process| cgroup.is_some() && process.cgroup_id == cgroup)
                 .map(|process| process.key)
                 .min();
             let nobody = ProcessKey {

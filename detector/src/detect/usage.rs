@@ -17,6 +17,10 @@ pub enum Scope {
     Group(ProcessKey),
     /// A cgroup, by id.
     Cgroup(u64),
+    /// The processes a lineage group makes, by its root.
+    Storm(ProcessKey),
+    /// The host and its hypervisor.
+    Host,
 }
 
 /// What one process used in the pass.
@@ -36,8 +40,9 @@ impl Used {
     /// Whether it counts for a scope.
     pub fn is_in(&self, scope: Scope) -> bool {
         match scope {
-            Scope::Group(group) => self.group == group,
+            Scope::Group(group) | Scope::Storm(group) => self.group == group,
             Scope::Cgroup(cgroup) => self.cgroup == Some(cgroup),
+            Scope::Host => true,
         }
     }
 }

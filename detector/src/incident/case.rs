@@ -96,8 +96,7 @@ impl Case {
             self.note(moment);
         }
         if let Some(key) = finding.process {
-            let watched =
-                finding.severity >= Severity::Warning && finding.kind != FindingType::CpuSaturation;
+            let watched = finding.severity >= Severity::Warning && !finding.kind.is_load();
             let adopts = watched && self.member(key).is_none_or(|member| !member.watched);
             self.enlist(key, watched, world);
             if adopts {

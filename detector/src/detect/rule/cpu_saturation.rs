@@ -75,6 +75,11 @@ impl CpuSaturation {
         self.trials.len()
     }
 
+    /// Whether anything saturates the CPUs.
+    pub fn is_open(&self) -> bool {
+        !self.active.is_empty()
+    }
+
     /// Judges a pass that `usage` has closed. `look` is what all tests of the pass have in common.
     pub fn pass(
         &mut self,
@@ -95,7 +100,7 @@ impl CpuSaturation {
             .iter()
             .filter_map(|scope| match scope {
                 Scope::Group(group) => Some(*group),
-                Scope::Cgroup(_) => None,
+                _ => None,
             })
             .collect();
         for scope in open {
@@ -176,6 +181,7 @@ fn mean(scope: Scope, usage: &Usage) -> Option<Mean> {
     match scope {
         Scope::Group(group) => usage.groups.get(group),
         Scope::Cgroup(cgroup) => usage.cgroups.get(cgroup),
+        Scope::Storm(_) | Scope::Host => None,
     }
     .map(|window| window.mean())
 }
