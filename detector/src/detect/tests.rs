@@ -7,4 +7,5 @@ mod founding;
 mod lineage;
 mod listener;
 mod mining;
+mod load;
 mod rules;
