@@ -37,6 +37,9 @@ const VICTIM_WAIT_SHARE: f64 = 0.05;
 /// Victims named.
 const MAX_VICTIMS: usize = 16;
 
+/// Age of a file at its execution from which it belongs to the host, s: a week. A user cannot set a ctime back.
+const ESTABLISHED_S: i64 = 7 * 86_400;
+
 /// Whose habits the process has: see [`Identity`].
 pub(super) fn identity(model: &Model, process: &Process, world: &World) -> Identity {
     if process.kernel_thread {
@@ -55,7 +58,15 @@ pub(super) fn identity(model: &Model, process: &Process, world: &World) -> Ident
     let packaged = file.is_some_and(|file| matches!(file.owner, Owner::Package(_)));
     match file.and_then(|file| file.path.as_deref()) {
         Some(path) if packaged => Identity::packaged(model.name, path),
-        _ => Identity::file(model.name, image.executable.id),
+        _ => {
+            let file = Identity::file(model.name, image.executable.id);
+            let age_s = world.age_at_exec_s(image);
+            if age_s.is_some_and(|age_s| age_s >= ESTABLISHED_S) {
+                file.established()
+            } else {
+                file
+            }
+        }
     }
 }
 
@@ -77,6 +88,41 @@ pub(super) fn busiest(
     Some(identity(model, world.table.get(key)?, world))
 }
 
+/// The part of a load that is of the program this process runs (0–1).
+pub(super) fn share_of_program(
+    process: ProcessKey,
+    scope: Scope,
+    mean: Mean,
+    usage: &Usage,
+    world: &World,
+) -> f64 {
+    let program = |process: &Process| process.image.as_ref().map(|image| image.executable.id);
+    let Some(wanted) = world.table.get(process).and_then(program) else {
+        return 0.0;
+    };
+    let used_ns = usage
+        .processes
+        .sorted()
+        .into_iter()
+        .filter(|(key, _)| {
+            let process = world.table.get(*key);
+            process.is_some_and(|process| is_in(process, scope) && program(process) == Some(wanted))
+        })
+        .map(|(_, window)| window.mean().used.cpu_ns)
+        .sum();
+    share(used_ns, mean.used.cpu_ns)
+}
+
+fn is_in(process: &Process, scope: Scope) -> bool {
+    let used = Used {
+        process: process.key,
+        group: process.group,
+        cgroup: process.cgroup_id,
+        totals: Totals::default(),
+    };
+    used.is_in(scope)
+}
+
 /// The process that stands for a load, and what it stands for.
 pub(super) fn blame(
     scope: Scope,
@@ -91,13 +137,7 @@ pub(super) fn blame(
         let Some(process) = table.get(key) else {
             continue;
         };
-        let inside = Used {
-            process: key,
-            group: process.group,
-            cgroup: process.cgroup_id,
-            totals: Totals::default(),
-        };
-        if !inside.is_in(scope) {
+        if !is_in(process, scope) {
             continue;
         }
         let used_ns = window.mean().used.cpu_ns;

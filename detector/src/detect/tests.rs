@@ -6,6 +6,6 @@ mod enrichment;
 mod founding;
 mod lineage;
 mod listener;
-mod mining;
 mod load;
+mod mining;
 mod rules;

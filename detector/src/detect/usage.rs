@@ -54,7 +54,7 @@ pub struct Usage {
     pub at_ns: u64,
     /// The pass.
     pub pass: Pass,
-    /// Everybody who ran or waited in it, oldest process first.
+    /// Everybody who ran or waited in it, in the order of the table: the same for the same inputs.
     pub used: Vec<Used>,
     /// Sums of the pass by group.
     pub group: Map<ProcessKey, Totals>,
@@ -113,8 +113,6 @@ impl Usage {
                 totals,
             });
         }
-        self.used
-            .sort_unstable_by_key(|used| (used.process.start_ns, used.process.tgid));
         self.processes.close(pass, &self.by_process);
         self.groups.close(pass, &self.group);
         self.cgroups.close(pass, &self.cgroup);

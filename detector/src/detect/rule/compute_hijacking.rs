@@ -21,7 +21,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     detect::{
-        blame, lineage,
+        blame,
+        hash::Map,
+        lineage,
         process::{Process, Suspicion},
         sequential::{Bank, Change, bank::Trial, model::STEADY, test::Look},
         usage::Usage,
@@ -234,8 +236,8 @@ impl Steady {
     }
 }
 
-fn sums(usage: &Usage, world: &World) -> BTreeMap<Team, Sum> {
-    let mut sums: BTreeMap<Team, Sum> = BTreeMap::new();
+fn sums(usage: &Usage, world: &World) -> Map<Team, Sum> {
+    let mut sums: Map<Team, Sum> = Map::default();
     let elapsed_ns = usage.pass.elapsed_ns;
     for used in &usage.used {
         let Some(process) = world.table.get(used.process) else {
