@@ -243,7 +243,7 @@ pub struct CpuEvidence {
 }
 
 /// See `detect/rule/compute_hijacking.rs`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SteadyEvidence {
     /// CPUs used, mean.
     pub cores: f64,
@@ -262,7 +262,7 @@ pub struct SteadyEvidence {
 }
 
 /// See `detect/rule/cpu_steal.rs`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StealEvidence {
     /// Share of all CPUs that was given to others (0–1), mean over the window.
     pub share: f64,
@@ -271,7 +271,7 @@ pub struct StealEvidence {
 }
 
 /// See `detect/rule/process_storm.rs`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StormEvidence {
     /// Processes made a second, mean over the window.
     pub forks_per_s: f64,
