@@ -19,6 +19,7 @@ pub mod recording;
 pub mod render;
 pub mod report;
 pub mod runtime;
+pub mod simulate;
 pub mod source;
 pub mod state;
 mod vitals;

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::{
+    cpu::Totals,
     process::{Process, Table},
     sequential::{Identity, Model},
-    usage::{Scope, Usage},
+    usage::{Scope, Usage, Used},
     window::{Mean, share},
     world::World,
 };
@@ -36,6 +37,9 @@ const VICTIM_WAIT_SHARE: f64 = 0.05;
 /// Victims named.
 const MAX_VICTIMS: usize = 16;
 
+/// Age of a file at its execution from which it belongs to the host, s: a week. A user cannot set a ctime back.
+const ESTABLISHED_S: i64 = 7 * 86_400;
+
 /// Whose habits the process has: see [`Identity`].
 pub(super) fn identity(model: &Model, process: &Process, world: &World) -> Identity {
     if process.kernel_thread {
@@ -54,7 +58,15 @@ pub(super) fn identity(model: &Model, process: &Process, world: &World) -> Ident
     let packaged = file.is_some_and(|file| matches!(file.owner, Owner::Package(_)));
     match file.and_then(|file| file.path.as_deref()) {
         Some(path) if packaged => Identity::packaged(model.name, path),
-        _ => Identity::file(model.name, image.executable.id),
+        _ => {
+            let file = Identity::file(model.name, image.executable.id);
+            let age_s = world.age_at_exec_s(image);
+            if age_s.is_some_and(|age_s| age_s >= ESTABLISHED_S) {
+                file.established()
+            } else {
+                file
+            }
+        }
     }
 }
 
@@ -76,6 +88,41 @@ pub(super) fn busiest(
     Some(identity(model, world.table.get(key)?, world))
 }
 
+/// The part of a load that is of the program this process runs (0–1).
+pub(super) fn share_of_program(
+    process: ProcessKey,
+    scope: Scope,
+    mean: Mean,
+    usage: &Usage,
+    world: &World,
+) -> f64 {
+    let program = |process: &Process| process.image.as_ref().map(|image| image.executable.id);
+    let Some(wanted) = world.table.get(process).and_then(program) else {
+        return 0.0;
+    };
+    let used_ns = usage
+        .processes
+        .sorted()
+        .into_iter()
+        .filter(|(key, _)| {
+            let process = world.table.get(*key);
+            process.is_some_and(|process| is_in(process, scope) && program(process) == Some(wanted))
+        })
+        .map(|(_, window)| window.mean().used.cpu_ns)
+        .sum();
+    share(used_ns, mean.used.cpu_ns)
+}
+
+fn is_in(process: &Process, scope: Scope) -> bool {
+    let used = Used {
+        process: process.key,
+        group: process.group,
+        cgroup: process.cgroup_id,
+        totals: Totals::default(),
+    };
+    used.is_in(scope)
+}
+
 /// The process that stands for a load, and what it stands for.
 pub(super) fn blame(
     scope: Scope,
@@ -90,11 +137,7 @@ pub(super) fn blame(
         let Some(process) = table.get(key) else {
             continue;
         };
-        let inside = match scope {
-            Scope::Group(group) => process.group == group,
-            Scope::Cgroup(cgroup) => process.cgroup_id == Some(cgroup),
-        };
-        if !inside {
+        if !is_in(process, scope) {
             continue;
         }
         let used_ns = window.mean().used.cpu_ns;
@@ -118,12 +161,18 @@ pub(super) fn blame(
         return (key, Culprit::Executable);
     }
     match (scope, top) {
-        (Scope::Group(root), top) => (top.map_or(root, |(_, key)| key), Culprit::Group),
-        (Scope::Cgroup(_), Some((_, key))) => (key, Culprit::Cgroup),
-        (Scope::Cgroup(cgroup), None) => {
+        (Scope::Group(root) | Scope::Storm(root), top) => {
+            (top.map_or(root, |(_, key)| key), Culprit::Group)
+        }
+        (Scope::Cgroup(_) | Scope::Host, Some((_, key))) => (key, Culprit::Cgroup),
+        (scope, None) => {
+            let cgroup = match scope {
+                Scope::Cgroup(cgroup) => Some(cgroup),
+                _ => None,
+            };
             let member = table
                 .iter()
-                .filter(|process| process.cgroup_id == Some(cgroup))
+                .filter(|process| cgroup.is_some() && process.cgroup_id == cgroup)
                 .map(|process| process.key)
                 .min();
             let nobody = ProcessKey {

@@ -21,8 +21,8 @@ pub struct Config {
     /// Share of all CPUs (0–1) above which one culprit saturates the host. 0.4: on two CPUs that is
     /// most of one, where other services begin to wait.
     pub host_share: f64,
-    /// Seconds of quiet until a load counts as over, if most of three times as many were quiet, too. 10:
-    /// the time a respawn takes.
+    /// Seconds of quiet until a load counts as over; what lasted long takes a third of its length. 10: the
+    /// time a respawn takes.
     pub clear_after_s: u32,
     /// Share of a group's CPU (0–1) above which one member is named instead of the group. 0.7.
     pub culprit_share: f64,

@@ -29,6 +29,8 @@ pub struct Totals {
     pub cpu_ns: u64,
     /// Runnable but waiting, ns.
     pub run_delay_ns: u64,
+    /// Times it went to sleep by itself. Only passes tell: a last bill does not.
+    pub voluntary_switches: u64,
 }
 
 impl Totals {
@@ -36,6 +38,9 @@ impl Totals {
         Totals {
             cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
             run_delay_ns: self.run_delay_ns.saturating_sub(earlier.run_delay_ns),
+            voluntary_switches: self
+                .voluntary_switches
+                .saturating_sub(earlier.voluntary_switches),
         }
     }
 
@@ -43,11 +48,14 @@ impl Totals {
     pub fn add(&mut self, other: Totals) {
         self.cpu_ns = self.cpu_ns.saturating_add(other.cpu_ns);
         self.run_delay_ns = self.run_delay_ns.saturating_add(other.run_delay_ns);
+        self.voluntary_switches = self
+            .voluntary_switches
+            .saturating_add(other.voluntary_switches);
     }
 
     /// Neither used nor waited.
     pub fn is_zero(self) -> bool {
-        self == Totals::default()
+        self.cpu_ns == 0 && self.run_delay_ns == 0
     }
 }
 
@@ -56,6 +64,7 @@ impl From<&Task> for Totals {
         Totals {
             cpu_ns: task.cpu_ns,
             run_delay_ns: task.run_delay_ns,
+            voluntary_switches: task.voluntary_switches,
         }
     }
 }
@@ -65,6 +74,7 @@ impl From<&ThreadEnd> for Totals {
         Totals {
             cpu_ns: end.cpu_ns,
             run_delay_ns: end.run_delay_ns,
+            voluntary_switches: 0,
         }
     }
 }
@@ -103,6 +113,7 @@ impl Passes {
             Totals {
                 cpu_ns: totals.cpu_ns.min(self.limit_ns()),
                 run_delay_ns: totals.run_delay_ns.min(self.limit_ns()),
+                voluntary_switches: 0,
             }
         }
     }
@@ -292,6 +303,7 @@ impl Account {
                 self.charge(Totals {
                     cpu_ns: delta.cpu_ns.min(passes.limit_ns()),
                     run_delay_ns: delta.run_delay_ns.min(passes.limit_ns()),
+                    voluntary_switches: 0,
                 });
                 Some(leader)
             }

@@ -1,10 +1,13 @@
 //! One input in, what follows out.
 
+mod load;
 mod network;
 
 use std::sync::Arc;
 
 use detector_common::event::{Exit, Fork, Task, ThreadEnd, task::PF_KTHREAD};
+
+use load::Load;
 
 use super::{
     config::Config,
@@ -12,19 +15,13 @@ use super::{
     listener::Served,
     pending::{Pending, Queue},
     process::{ParentFrom, Process, Suspicion},
-    rule::{
-        Image, Verdict,
-        cpu_saturation::{CpuSaturation, Signal},
-        event_loss::EventLoss,
-    },
-    sequential::{self, Bank, test::Look},
-    usage::Usage,
+    rule::{Image, Verdict, event_loss::EventLoss},
     watch::{Cause, Watches},
     window::Pass,
     world::World,
 };
 use crate::{
-    incident::{Book, Evidence, Finding, FindingType, Impact, Severity},
+    incident::{Book, Evidence, Finding, FindingType, Severity},
     input::{Baseline, Exec, ExecutableFacts, Input, Observed, ProcessFacts, ProcessKey, Scan},
     output::Output,
 };
@@ -54,14 +51,15 @@ pub struct Counters {
     pub watches_refused: u64,
 }
 
+/// `SCHED_IDLE`, and nice 19 as the kernel has it.
+const SCHED_IDLE: u32 = 5;
+const LOWEST_PRIO: i32 = 139;
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
     world: World,
     host: HostWindow,
-    usage: Usage,
-    bank: Bank,
-    saturation: CpuSaturation,
+    load: Load,
     loss: EventLoss,
     pending: Queue,
     watches: Watches,
@@ -73,9 +71,7 @@ impl Engine {
     pub fn new(config: Config, seed: Seed) -> Engine {
         Engine {
             host: HostWindow::new(config.window_s as usize),
-            usage: Usage::new(config.window_s as usize),
-            bank: Bank::default(),
-            saturation: CpuSaturation::default(),
+            load: Load::new(&config),
             loss: EventLoss::default(),
             pending: Queue::default(),
             watches: Watches::default(),
@@ -97,7 +93,7 @@ impl Engine {
             Input::Sockets(at_ns, sockets) => self.sockets(at_ns, sockets, out),
             Input::Process(at_ns, facts) => self.process_facts(at_ns, facts, out),
             Input::Executable(at_ns, facts) => self.executable_facts(at_ns, facts, out),
-            Input::Baseline(stored) => self.bank.load(stored),
+            Input::Baseline(stored) => self.load.bank.load(stored),
             Input::Accepted(at_ns, acceptances) => {
                 self.world.advance(at_ns);
                 self.book.accept(acceptances, &mut self.world, out);
@@ -153,7 +149,7 @@ impl Engine {
 
     /// What was learned since it was last told: before the end.
     pub fn baselines(&mut self) -> Vec<Baseline> {
-        self.bank.changed()
+        self.load.bank.changed()
     }
 
     /// How many incidents are open.
@@ -166,6 +162,9 @@ impl Engine {
         let (parent, child) = (fork.parent.into(), fork.child.into());
         self.ensure_parent(parent);
         self.world.ensure_child(child, parent, ParentFrom::Fork);
+        if let Some(process) = self.world.table.get(child) {
+            self.load.storms.forked(process.group);
+        }
         let incident = self
             .world
             .table
@@ -208,6 +207,9 @@ impl Engine {
         self.watches.forget(exec.process);
         for moved in self.world.table.regroup_service(exec.process) {
             self.book.leave(moved, &mut self.world);
+        }
+        if live && let Some(process) = self.world.table.get(exec.process) {
+            self.load.storms.executed(process.group);
         }
         let now_ns = self.world.now_ns();
         let wants = self.world.executables.wants(exec.executable.id, now_ns);
@@ -306,6 +308,9 @@ impl Engine {
         let at_unix_ns = self.world.unix_ns(self.world.now_ns());
         let first_seen_unix_ns = match &evidence {
             Evidence::Cpu(cpu) => self.world.unix_ns(cpu.since_ns),
+            Evidence::Steady(steady) => self.world.unix_ns(steady.since_ns),
+            Evidence::Steal(steal) => self.world.unix_ns(steal.since_ns),
+            Evidence::Storm(storm) => self.world.unix_ns(storm.since_ns),
             _ => at_unix_ns,
         };
         let finding = Finding {
@@ -412,7 +417,7 @@ impl Engine {
             Some(_) => {
                 self.world.passes.last_ns = Some(scan.at_ns);
                 self.host.pass(scan.host, pass);
-                self.judge_pass(scan.at_ns, pass, out);
+                self.judge_load(scan, pass, out);
             }
         }
         self.book.lost(&scan.losses, &self.world);
@@ -469,6 +474,7 @@ impl Engine {
         let process = self.world.ensure(key);
         process.kernel_thread = task.flags & PF_KTHREAD != 0;
         process.uid = Some(task.uid);
+        process.low_priority = task.policy == SCHED_IDLE || task.static_prio == LOWEST_PRIO;
         if task.pid == key.tgid {
             process.comm = task.comm;
             process.set_cgroup((task.cgroup_id != 0).then_some(task.cgroup_id));
@@ -481,60 +487,6 @@ impl Engine {
             let with = id.is_some_and(|id| self.world.executables.wants(id, now_ns));
             self.world.enrich(key, with, out);
         }
-    }
-
-    fn judge_pass(&mut self, at_ns: u64, pass: Pass, out: &mut Vec<Output>) {
-        self.usage.close(at_ns, pass, &mut self.world.table);
-        self.bank.advance(at_ns, self.world.unix_ns(at_ns));
-        let config = &self.world.config;
-        let look = Look {
-            at_ns,
-            elapsed_ns: pass.elapsed_ns,
-            h: sequential::threshold(self.saturation.tests(), config.false_alarms_per_30_days),
-            clear_s: config.clear_after_s,
-        };
-        let signals = self
-            .saturation
-            .pass(&self.usage, &self.world, &mut self.bank, look);
-        for signal in signals {
-            match signal {
-                Signal::Saturated {
-                    scope,
-                    process,
-                    mut evidence,
-                    victims,
-                } => {
-                    evidence.steal_share = self.host.steal_share();
-                    let severity = Severity::Warning;
-                    let kind = FindingType::CpuSaturation;
-                    if !self
-                        .book
-                        .is_saturated(scope, process, evidence.culprit, &self.world)
-                    {
-                        self.report(process, kind, severity, Evidence::Cpu(evidence), out);
-                    }
-                    let impact = Impact {
-                        cpu_cores: evidence.cores,
-                        cpu_share_of_host: evidence.host_share,
-                        since_unix_ns: self.world.unix_ns(evidence.since_ns),
-                        until_unix_ns: self.world.unix_ns(at_ns),
-                        steal_share: self.host.steal_share(),
-                        psi: self.host.pressure_share(),
-                        accepts_per_second: self
-                            .world
-                            .served(process)
-                            .map(|served| served.per_second),
-                    };
-                    for victim in &victims {
-                        self.world.enrich(victim.group, false, out);
-                    }
-                    self.book
-                        .saturated(scope, process, evidence, impact, &victims, &self.world);
-                }
-                Signal::Cleared { scope } => self.book.cleared(scope, &self.world),
-            }
-        }
-        out.extend(self.bank.due().into_iter().map(Output::Baseline));
     }
 }
 

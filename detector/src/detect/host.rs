@@ -49,6 +49,11 @@ impl HostWindow {
         }
     }
 
+    /// CPU time that the hypervisor gave to others in the last pass, ns.
+    pub fn stolen_ns(&self) -> Option<u64> {
+        self.deltas.back()?.steal_ns
+    }
+
     /// Share of all CPUs that the hypervisor gave to others (0–1).
     pub fn steal_share(&self) -> Option<f64> {
         self.mean(|delta| Some((delta.steal_ns?, delta.pass.capacity_ns())))

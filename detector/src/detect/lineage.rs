@@ -73,6 +73,17 @@ const PACKAGE_MANAGERS: [&[u8]; 16] = [
     b"zypper",
     b"packagekitd",
 ];
+/// Programs whose children are somebody who logged in.
+const SESSIONS: [&[u8]; 8] = [
+    b"sshd",
+    b"sshd-session",
+    b"dropbear",
+    b"login",
+    b"agetty",
+    b"su",
+    b"sudo",
+    b"tmux",
+];
 const SHELLS: [&[u8]; 9] = [
     b"sh", b"bash", b"dash", b"ash", b"zsh", b"ksh", b"ksh93", b"fish", b"busybox",
 ];
@@ -155,4 +166,16 @@ pub fn in_package_manager(table: &Table, key: ProcessKey) -> bool {
         .into_iter()
         .chain(table.ancestors(key))
         .any(|process| process.image.as_deref().is_some_and(is_package_manager))
+}
+
+/// Whether somebody who logged in started it: below a login program of the system, and not below a web service.
+pub fn in_session(table: &Table, key: ProcessKey) -> bool {
+    let is_login = |process: &Process| {
+        process.image.as_deref().is_some_and(|image| {
+            SESSIONS.contains(&image_name(image))
+                && path::classify(&image.filename) == path::PathClass::System
+                && image.executable.uid == 0
+        })
+    };
+    table.ancestors(key).any(is_login) && web_ancestor(table, key).is_none()
 }

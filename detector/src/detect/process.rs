@@ -73,6 +73,8 @@ pub struct Process {
     pub group: ProcessKey,
     /// A thread of the kernel.
     pub kernel_thread: bool,
+    /// Everybody else goes first: nice 19 or `SCHED_IDLE`, as of the last pass.
+    pub low_priority: bool,
     /// `None`: alive.
     pub ended: Option<Ended>,
     /// Last sign of life, ns since boot.
@@ -104,6 +106,7 @@ impl Process {
             asked: false,
             group: key,
             kernel_thread: false,
+            low_priority: false,
             ended: None,
             active_ns: now_ns,
             cpu: Account::default(),

@@ -170,6 +170,7 @@ pub struct Bench {
     pub load: Vec<event::Task>,
     pub losses: Vec<Loss>,
     pub accepts: Vec<Accepts>,
+    pub host: Host,
 }
 
 impl Bench {
@@ -187,6 +188,7 @@ impl Bench {
             load: Vec::new(),
             losses: Vec::new(),
             accepts: Vec::new(),
+            host: Host::default(),
         };
         bench.second();
         bench
@@ -309,7 +311,7 @@ impl Bench {
             cpus: self.cpus,
             tasks: self.load.clone(),
             accepts: std::mem::take(&mut self.accepts),
-            host: Host::default(),
+            host: self.host,
             losses: std::mem::take(&mut self.losses),
         };
         self.apply(Input::Scan(&scan));

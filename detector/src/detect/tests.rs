@@ -6,5 +6,6 @@ mod enrichment;
 mod founding;
 mod lineage;
 mod listener;
+mod load;
 mod mining;
 mod rules;

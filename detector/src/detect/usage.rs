@@ -17,6 +17,10 @@ pub enum Scope {
     Group(ProcessKey),
     /// A cgroup, by id.
     Cgroup(u64),
+    /// The processes a lineage group makes, by its root.
+    Storm(ProcessKey),
+    /// The host and its hypervisor.
+    Host,
 }
 
 /// What one process used in the pass.
@@ -36,8 +40,9 @@ impl Used {
     /// Whether it counts for a scope.
     pub fn is_in(&self, scope: Scope) -> bool {
         match scope {
-            Scope::Group(group) => self.group == group,
+            Scope::Group(group) | Scope::Storm(group) => self.group == group,
             Scope::Cgroup(cgroup) => self.cgroup == Some(cgroup),
+            Scope::Host => true,
         }
     }
 }
@@ -49,7 +54,7 @@ pub struct Usage {
     pub at_ns: u64,
     /// The pass.
     pub pass: Pass,
-    /// Everybody who ran or waited in it, oldest process first.
+    /// Everybody who ran or waited in it, in the order of the table: the same for the same inputs.
     pub used: Vec<Used>,
     /// Sums of the pass by group.
     pub group: Map<ProcessKey, Totals>,
@@ -108,8 +113,6 @@ impl Usage {
                 totals,
             });
         }
-        self.used
-            .sort_unstable_by_key(|used| (used.process.start_ns, used.process.tgid));
         self.processes.close(pass, &self.by_process);
         self.groups.close(pass, &self.group);
         self.cgroups.close(pass, &self.cgroup);

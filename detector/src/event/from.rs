@@ -232,6 +232,20 @@ fn evidence(evidence: &Evidence) -> BTreeMap<String, Value> {
             "accepts_per_s": cpu.accepts_per_s.map(digits),
             "usual_accepts_per_s": cpu.usual_accepts_per_s.map(digits),
         }),
+        Evidence::Steady(steady) => json!({
+            "cores": digits(steady.cores),
+            "tolerance": digits(steady.tolerance),
+            "processes": steady.processes,
+            "switches_per_cpu_s": digits(steady.switches_per_cpu_s),
+            "low_priority": steady.low_priority,
+            "duration_s": digits(steady.duration_s),
+        }),
+        Evidence::Steal(steal) => json!({ "steal_share": digits(steal.share) }),
+        Evidence::Storm(storm) => json!({
+            "forks_per_s": digits(storm.forks_per_s),
+            "execs_per_s": digits(storm.execs_per_s),
+            "cores": digits(storm.cores),
+        }),
         Evidence::File(file) => json!({
             "path": file.path.as_deref().map(text::plain),
             "path_class": file.path_class.name(),

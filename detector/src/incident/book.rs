@@ -363,16 +363,17 @@ impl Book {
     /// one; what stands for several may change with every pass.
     pub fn is_saturated(
         &self,
+        kind: FindingType,
         scope: Scope,
         process: ProcessKey,
         culprit: Culprit,
         world: &World,
     ) -> bool {
         self.cases.iter().any(|case| {
-            let told = culprit != Culprit::Process
-                || case.incident.findings.iter().any(|finding| {
-                    finding.kind == FindingType::CpuSaturation && finding.process == Some(process)
-                });
+            let told = case.incident.findings.iter().any(|finding| {
+                let about = culprit != Culprit::Process || finding.process == Some(process);
+                finding.kind == kind && about
+            });
             told && case.scopes.contains(&scope) && case.may_load(process, world)
         })
     }
@@ -424,7 +425,7 @@ impl Book {
         });
         for finding in &mut case.incident.findings {
             let about = several || finding.process == Some(process);
-            if finding.kind == FindingType::CpuSaturation && about {
+            if matches!(finding.evidence, Evidence::Cpu(_)) && about {
                 finding.last_seen_unix_ns = until_unix_ns;
                 if matches!(finding.evidence, Evidence::Cpu(known) if is_clearer(evidence, known)) {
                     finding.evidence = Evidence::Cpu(evidence);
@@ -465,6 +466,32 @@ impl Book {
         }
     }
 
+    /// Whether an incident lasts as long as this load.
+    pub fn has(&self, scope: Scope) -> bool {
+        self.cases.iter().any(|case| case.scopes.contains(&scope))
+    }
+
+    /// A load other than saturation goes on: its incident lasts as long.
+    pub fn goes_on(
+        &mut self,
+        scope: Scope,
+        kind: FindingType,
+        process: Option<ProcessKey>,
+        world: &World,
+    ) {
+        let until_unix_ns = world.unix_ns(world.now_ns());
+        for case in &mut self.cases {
+            let mut findings = case.incident.findings.iter_mut();
+            let about = |finding: &&mut Finding| finding.kind == kind && finding.process == process;
+            if let Some(finding) = findings.find(about) {
+                finding.last_seen_unix_ns = until_unix_ns;
+                if !case.scopes.contains(&scope) {
+                    case.scopes.push(scope);
+                }
+            }
+        }
+    }
+
     /// Saturation is over.
     pub fn cleared(&mut self, scope: Scope, world: &World) {
         for case in &mut self.cases {
@@ -473,7 +500,7 @@ impl Book {
             if case.scopes.len() < before && case.scopes.is_empty() {
                 case.note(Moment {
                     at_unix_ns: world.unix_ns(world.now_ns()),
-                    what: "the CPUs are no longer saturated".to_owned(),
+                    what: "the load is over".to_owned(),
                 });
             }
         }

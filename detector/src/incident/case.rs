@@ -57,7 +57,7 @@ impl Case {
         self.incident.findings.iter().any(|finding| {
             finding.process == Some(key)
                 && finding.severity >= Severity::Warning
-                && !is_load(finding)
+                && !finding.kind.is_load()
         })
     }
 
@@ -123,7 +123,7 @@ impl Case {
             self.note(moment);
         }
         if let Some(key) = finding.process {
-            let watched = finding.severity >= Severity::Warning && !is_load(&finding);
+            let watched = finding.severity >= Severity::Warning && !finding.kind.is_load();
             let adopts = watched && self.member(key).is_none_or(|member| !member.watched);
             self.enlist(key, watched, world);
             if adopts {
@@ -137,7 +137,7 @@ impl Case {
             }
         }
         // A compiler that a suspect and an administrator both use accuses neither.
-        let accused = finding.severity >= Severity::Warning && !is_load(&finding);
+        let accused = finding.severity >= Severity::Warning && !finding.kind.is_load();
         if let Some(id) = identity(&finding).filter(|_| accused)
             && !self.executables.contains(&id)
             && self.executables.len() < MAX_PARTS
@@ -235,7 +235,7 @@ impl Case {
             let Some(key) = finding.process else {
                 continue;
             };
-            let suspect = !is_load(finding) && finding.severity >= Severity::Warning;
+            let suspect = !finding.kind.is_load() && finding.severity >= Severity::Warning;
             let rank = (suspect, finding.severity, finding.kind.weight(), key);
             let better = best.is_none_or(|(best_suspect, severity, weight, _)| {
                 (suspect, finding.severity)
@@ -340,11 +340,6 @@ impl Case {
             self.members.iter().any(|member| member.watched),
         );
     }
-}
-
-/// Whether it says how much is used, and not what uses it.
-fn is_load(finding: &Finding) -> bool {
-    finding.kind == FindingType::CpuSaturation
 }
 
 /// What was known is not forgotten because the process is gone.

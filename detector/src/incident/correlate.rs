@@ -91,6 +91,7 @@ fn related(one: ProcessKey, other: ProcessKey, world: &World) -> bool {
 fn culprit(finding: &Finding) -> Option<Culprit> {
     match &finding.evidence {
         Evidence::Cpu(cpu) => Some(cpu.culprit),
+        Evidence::Storm(_) => Some(Culprit::Group),
         _ => None,
     }
 }

@@ -94,6 +94,14 @@ macro_rules! finding_types {
 finding_types! {
     /// One culprit keeps the CPUs busy. A fact, but traffic and backups do it too.
     CpuSaturation = "impact.cpu_saturation", Impact, 0.45, ["T1496.001"];
+    /// A load that does not vary, below every threshold. Monitoring and databases do it, too: they are info.
+    ComputeHijacking = "impact.compute_hijacking", Impact, 0.50, ["T1496.001"];
+    /// A web service saturates the CPUs while as many more connect to it.
+    TrafficSaturation = "impact.traffic_saturation", Support, 0.05, [];
+    /// The hypervisor gives the CPUs to others: nobody's fault here.
+    CpuSteal = "impact.cpu_steal", Support, 0.05, [];
+    /// Somebody makes many processes that live for a moment. Builds do it, too: those of a login are info.
+    ProcessStorm = "impact.process_storm", Impact, 0.35, ["T1499"];
     /// An executable no package knows. Hand-made deployments do it too.
     NewBinary = "execution.new_binary", Execution, 0.55, ["T1105"];
     /// A script in a place where programs do not belong.
@@ -136,12 +144,24 @@ impl FindingType {
             .copied()
             .find(|kind| kind.name() == name)
     }
+
+    /// Whether it tells of a load that goes on and ends, rather than of somebody who is suspect while he lives.
+    pub fn is_load(self) -> bool {
+        matches!(
+            self,
+            FindingType::CpuSaturation
+                | FindingType::TrafficSaturation
+                | FindingType::CpuSteal
+                | FindingType::ProcessStorm
+        )
+    }
 }
 
 /// ATT&CK's names of the techniques above.
 pub fn technique_name(id: &str) -> Option<&'static str> {
     Some(match id {
         "T1496.001" => "Resource Hijacking: Compute Hijacking",
+        "T1499" => "Endpoint Denial of Service",
         "T1105" => "Ingress Tool Transfer",
         "T1059.004" => "Command and Scripting Interpreter: Unix Shell",
         "T1620" => "Reflective Code Loading",
@@ -181,8 +201,14 @@ impl Culprit {
 /// What a finding rests on. Fields are documented in the rule's file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Evidence {
-    /// `impact.cpu_saturation`.
+    /// `impact.cpu_saturation`, `impact.traffic_saturation`.
     Cpu(CpuEvidence),
+    /// `impact.compute_hijacking`.
+    Steady(SteadyEvidence),
+    /// `impact.cpu_steal`.
+    Steal(StealEvidence),
+    /// `impact.process_storm`.
+    Storm(StormEvidence),
     /// The `execution.*` findings about a file.
     File(FileEvidence),
     /// `execution.web_server_spawned_shell`.
@@ -214,6 +240,47 @@ pub struct CpuEvidence {
     pub accepts_per_s: Option<f64>,
     /// The same over the hours before.
     pub usual_accepts_per_s: Option<f64>,
+}
+
+/// See `detect/rule/compute_hijacking.rs`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SteadyEvidence {
+    /// CPUs used, mean.
+    pub cores: f64,
+    /// Largest part of the mean by which most seconds differ from it (0–1).
+    pub tolerance: f64,
+    /// Processes of the program in its group.
+    pub processes: u32,
+    /// Voluntary context switches for a second of CPU time.
+    pub switches_per_cpu_s: f64,
+    /// It lets everybody else go first: nice 19 or `SCHED_IDLE`.
+    pub low_priority: bool,
+    /// Since when, ns since boot.
+    pub since_ns: u64,
+    /// How long, s.
+    pub duration_s: f64,
+}
+
+/// See `detect/rule/cpu_steal.rs`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StealEvidence {
+    /// Share of all CPUs that was given to others (0–1), mean over the window.
+    pub share: f64,
+    /// Since when, ns since boot.
+    pub since_ns: u64,
+}
+
+/// See `detect/rule/process_storm.rs`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StormEvidence {
+    /// Processes made a second, mean over the window.
+    pub forks_per_s: f64,
+    /// Programs executed a second.
+    pub execs_per_s: f64,
+    /// CPUs its group used, mean over the window.
+    pub cores: f64,
+    /// Since when, ns since boot.
+    pub since_ns: u64,
 }
 
 /// See `detect/rule/new_binary.rs`.

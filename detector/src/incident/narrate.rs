@@ -39,8 +39,9 @@ pub(super) fn group_key(finding: &Finding) -> String {
     let image = subject.and_then(|subject| subject.image.as_deref());
     let path = subject.and_then(|subject| subject.path.as_deref());
     match (finding.kind, image, path) {
-        (FindingType::CpuSaturation, _, Some(path)) => format!("load:{}", word(path)),
-        (FindingType::CpuSaturation, _, None) => {
+        (kind, _, Some(path)) if kind.is_load() => format!("load:{}", word(path)),
+        (FindingType::CpuSteal, ..) => "load:hypervisor".to_owned(),
+        (kind, _, None) if kind.is_load() => {
             format!(
                 "load:{}",
                 subject.map_or_else(String::new, |subject| word(&subject.name))
@@ -107,7 +108,13 @@ pub(super) fn connected(contact: &Contact) -> String {
 /// Timeline entries of a finding.
 pub(super) fn moments(finding: &Finding, world: &World) -> Vec<Moment> {
     let Some(subject) = &finding.subject else {
-        return Vec::new();
+        let steal = matches!(finding.evidence, Evidence::Steal(_));
+        let what = "the hypervisor began to give the CPUs to others".to_owned();
+        let at_unix_ns = finding.first_seen_unix_ns;
+        return steal
+            .then_some(Moment { at_unix_ns, what })
+            .into_iter()
+            .collect();
     };
     let name = named(&subject.name, subject.key);
     match &finding.evidence {
@@ -143,6 +150,15 @@ pub(super) fn moments(finding: &Finding, world: &World) -> Vec<Moment> {
                 what,
             }]
         }
+        Evidence::Steady(_) => vec![Moment {
+            at_unix_ns: finding.first_seen_unix_ns,
+            what: format!("{name} began to use CPU time without variation"),
+        }],
+        Evidence::Storm(_) => vec![Moment {
+            at_unix_ns: finding.first_seen_unix_ns,
+            what: format!("{name} began to make many processes"),
+        }],
+        Evidence::Steal(_) => Vec::new(),
         // The connection itself tells (`connected`).
         Evidence::Destination(_) | Evidence::Loss(_) => Vec::new(),
     }
@@ -171,7 +187,18 @@ fn kind_of(incident: &Incident) -> Option<&'static str> {
 /// One line.
 pub(super) fn title(incident: &Incident) -> String {
     let Some(subject) = &incident.subject else {
-        return "something saturates the CPUs".to_owned();
+        let stolen = incident.findings.iter().find_map(|finding| {
+            let Evidence::Steal(steal) = finding.evidence else {
+                return None;
+            };
+            Some(steal.share * 100.0)
+        });
+        return stolen.map_or_else(
+            || "something saturates the CPUs".to_owned(),
+            |percent| {
+                format!("the hypervisor gives {percent:.0} % of this host's CPU time to others")
+            },
+        );
     };
     let mut title = match kind_of(incident) {
         Some(kind) => format!("{kind} {}", word(&subject.name)),
@@ -197,6 +224,26 @@ pub(super) fn title(incident: &Incident) -> String {
         .any(|finding| finding.kind == FindingType::CpuSaturation)
     {
         does.push("saturates the CPUs".to_owned());
+    }
+    for finding in &incident.findings {
+        let told = match &finding.evidence {
+            Evidence::Cpu(cpu) if finding.kind == FindingType::TrafficSaturation => {
+                let rate = cpu.accepts_per_s.unwrap_or_default();
+                Some(format!("serves {rate:.0} connections/s"))
+            }
+            Evidence::Steady(steady) if incident.impact.is_none() => Some(format!(
+                "steadily uses {:.0} % of a CPU",
+                steady.cores * 100.0
+            )),
+            Evidence::Storm(storm) => Some(format!("makes {:.0} processes/s", storm.forks_per_s)),
+            _ => None,
+        };
+        if let Some(told) = told
+            && !does.contains(&told)
+            && does.len() < 3
+        {
+            does.push(told);
+        }
     }
     let outside = incident
         .findings
@@ -303,11 +350,49 @@ fn sentence(finding: &Finding) -> String {
         .as_deref()
         .map_or_else(String::new, |subject| named(&subject.name, subject.key));
     match &finding.evidence {
-        Evidence::Cpu(cpu) => format!(
-            "{name} used {:.2} CPUs, {:.0} % of the host, over the last {:.0} s.",
-            cpu.cores,
-            cpu.host_share * 100.0,
-            cpu.window_s
+        Evidence::Cpu(cpu) => {
+            let mut told = format!(
+                "{name} used {:.2} CPUs, {:.0} % of the host, over the last {:.0} s.",
+                cpu.cores,
+                cpu.host_share * 100.0,
+                cpu.window_s
+            );
+            if let (Some(rate), Some(usual)) = (cpu.accepts_per_s, cpu.usual_accepts_per_s) {
+                told.push_str(&match finding.kind {
+                    FindingType::TrafficSaturation => format!(
+                        " It is traffic: {rate:.1} inbound connections/s where {usual:.1} are usual."
+                    ),
+                    _ => format!(
+                        " It is not traffic: {rate:.1} inbound connections/s where {usual:.1} are usual."
+                    ),
+                });
+            }
+            if let Some(steal) = cpu.steal_share.filter(|share| *share >= 0.05) {
+                told.push_str(&format!(
+                    " The hypervisor gave {:.0} % of the CPUs to others meanwhile.",
+                    steal * 100.0
+                ));
+            }
+            told
+        }
+        Evidence::Steady(steady) => format!(
+            "{name} has used {:.2} CPUs for {:.0} s without varying by more than {:.0} %{}.",
+            steady.cores,
+            steady.duration_s,
+            steady.tolerance * 100.0,
+            if steady.low_priority {
+                ", at the lowest priority"
+            } else {
+                ""
+            }
+        ),
+        Evidence::Steal(steal) => format!(
+            "The hypervisor gave {:.0} % of the CPU time to others: a busy neighbour, or CPU credits that are used up; no process of this host.",
+            steal.share * 100.0
+        ),
+        Evidence::Storm(storm) => format!(
+            "{name} and its children made {:.0} processes and executed {:.0} programs a second, using {:.2} CPUs.",
+            storm.forks_per_s, storm.execs_per_s, storm.cores
         ),
         Evidence::File(file) => {
             let what = match finding.kind {
@@ -356,7 +441,11 @@ fn sentence(finding: &Finding) -> String {
 /// What to do, in order: look, stop without destroying, find the way in.
 pub(super) fn next_steps(incident: &Incident, alive: &[ProcessKey], suspect: bool) -> Vec<String> {
     let Some(subject) = incident.subject.as_deref() else {
-        return Vec::new();
+        return vec![
+            "See it yourself, column st: vmstat 1 10".to_owned(),
+            "Look at the CPU credits of this instance, or ask the provider; nothing to stop here"
+                .to_owned(),
+        ];
     };
     let pid = subject.key.tgid;
     let running = alive.contains(&subject.key);

@@ -66,6 +66,8 @@ pub struct CpuSaturation {
 
 /// Part of `host_share` from which a second counts as busy: a load around the threshold is above it.
 const BUSY_PART: f64 = 0.8;
+/// Part of the load that keeps the blame on whom it is: less than it took, or it would go to and fro.
+const KEPT_SHARE: f64 = 0.5;
 /// Idle seconds after which a dead culprit is gone for good, s.
 const GONE_S: u32 = 3;
 
@@ -73,6 +75,11 @@ impl CpuSaturation {
     /// How many tests are going on.
     pub fn tests(&self) -> usize {
         self.trials.len()
+    }
+
+    /// Whether anything saturates the CPUs.
+    pub fn is_open(&self) -> bool {
+        !self.active.is_empty()
     }
 
     /// Judges a pass that `usage` has closed. `look` is what all tests of the pass have in common.
@@ -95,7 +102,7 @@ impl CpuSaturation {
             .iter()
             .filter_map(|scope| match scope {
                 Scope::Group(group) => Some(*group),
-                Scope::Cgroup(_) => None,
+                _ => None,
             })
             .collect();
         for scope in open {
@@ -150,16 +157,32 @@ impl CpuSaturation {
         self.trials.retain(|_, trial| !trial.test.is_spent());
     }
 
-    /// The culprit named before, while it still runs; else the one to blame now.
+    /// The culprit named before, while most of the load is still its; else the one to blame now.
     fn keep_or_blame(&self, scope: Scope, mean: Mean, usage: &Usage, world: &World) -> Active {
         let known = self.active.get(&scope);
-        if let Some(active) = known
-            && blame::is_alive(&world.table, active.process)
-            && (active.culprit != Culprit::Process || share_of(active.process, mean, usage) >= 0.5)
-        {
+        let mine = |active: &&Active| {
+            blame::is_alive(&world.table, active.process)
+                && match active.culprit {
+                    Culprit::Process => share_of(active.process, mean, usage) >= KEPT_SHARE,
+                    Culprit::Executable => {
+                        blame::share_of_program(active.process, scope, mean, usage, world)
+                            >= KEPT_SHARE
+                    }
+                    Culprit::Group | Culprit::Cgroup => false,
+                }
+        };
+        if let Some(active) = known.filter(mine) {
             return *active;
         }
         let (process, culprit) = blame::blame(scope, mean, usage, world);
+        let several = |culprit| matches!(culprit, Culprit::Group | Culprit::Cgroup);
+        if let Some(active) = known
+            && several(active.culprit)
+            && several(culprit)
+            && blame::is_alive(&world.table, active.process)
+        {
+            return *active;
+        }
         let onset_ns = || self.trials.get(&scope).map(|trial| trial.test.since_ns());
         Active {
             process,
@@ -176,6 +199,7 @@ fn mean(scope: Scope, usage: &Usage) -> Option<Mean> {
     match scope {
         Scope::Group(group) => usage.groups.get(group),
         Scope::Cgroup(cgroup) => usage.cgroups.get(cgroup),
+        Scope::Storm(_) | Scope::Host => None,
     }
     .map(|window| window.mean())
 }

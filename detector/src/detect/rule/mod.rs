@@ -1,7 +1,7 @@
 //! Rules: one file per finding type, each saying what it means, what it rests on and when it is wrong.
 //!
-//! Rules about images are functions of an [`Image`]; they hold no state. `cpu_saturation` and
-//! `event_loss` judge passes and remember what they have already said.
+//! Rules about images are functions of an [`Image`]; they hold no state. The rules of load and `event_loss`
+//! judge passes and remember what they have already said.
 
 use super::{
     lineage,
@@ -14,7 +14,9 @@ use crate::{
     input::{Exec, ExecutableFacts, Observed, Owner, ProcessKey},
 };
 
+pub mod compute_hijacking;
 pub mod cpu_saturation;
+pub mod cpu_steal;
 pub mod deleted_executable;
 pub mod event_loss;
 pub mod fileless;
@@ -23,6 +25,8 @@ pub mod mining_protocol;
 pub mod new_binary;
 pub mod new_destination;
 pub mod new_script;
+pub mod process_storm;
+pub mod traffic_saturation;
 pub mod web_server_spawned_shell;
 
 /// What a rule says.

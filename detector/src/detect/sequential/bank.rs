@@ -86,7 +86,7 @@ impl Bank {
             return if run.busy { model.p_busy } else { model.p_idle };
         };
         if entry.made_for != Some(hour) {
-            let _learned = entry.baseline.turn(hour / 24);
+            let _learned = entry.baseline.turn(hour, identity.is_established());
             entry.table = entry.baseline.table(model, hour as usize);
             entry.made_for = Some(hour);
         }
@@ -96,7 +96,7 @@ impl Bank {
     fn entry(&mut self, identity: Identity) -> &mut Entry {
         if !self.entries.contains(&identity) {
             let entry = Entry {
-                baseline: Baseline::new(self.hour / 24),
+                baseline: Baseline::new(self.hour),
                 open: 0,
                 table: [0.0; CONDITIONS],
                 made_for: None,
@@ -128,7 +128,7 @@ impl Bank {
         if entry.open > 0 {
             return;
         }
-        let _learned = entry.baseline.turn(hour / 24);
+        let _learned = entry.baseline.turn(hour, identity.is_established());
         let hour = (hour % 24) as usize;
         if run.busy {
             entry.baseline.learn_run(run.age_s, hour);
@@ -147,7 +147,7 @@ impl Bank {
         let entry = self.entry(identity);
         entry.open = entry.open.saturating_sub(1);
         if innocent {
-            let _learned = entry.baseline.turn(hour / 24);
+            let _learned = entry.baseline.turn(hour, identity.is_established());
             let _counted = entry.baseline.learn_episode(busy_s, (hour % 24) as usize);
         }
     }
@@ -299,16 +299,17 @@ mod tests {
         }
 
         fn rest_of_day(&mut self, identity: Identity, innocent: bool) {
+            let _ = self.run(identity, 1_000, false, innocent);
             let rest = DAY_S - self.second % DAY_S;
-            self.second += rest - 120;
-            let _ = self.run(identity, 120, false, innocent);
+            self.second += rest - 10;
+            let _ = self.run(identity, 10, false, innocent);
         }
     }
 
     #[test]
-    fn a_nightly_backup_is_told_until_it_is_a_habit_and_again_when_it_is_twice_as_long() {
+    fn a_nightly_backup_is_told_until_it_is_a_habit_and_again_when_it_is_much_longer() {
         let mut host = Host::new();
-        let backup = Identity::packaged("saturation", b"/usr/bin/xz");
+        let backup = Identity::named("saturation", b"/usr/bin/xz");
         let mut told = Vec::new();
         for _ in 0..8 {
             told.push(host.run(backup, 600, true, true));
@@ -321,10 +322,10 @@ mod tests {
         );
         assert_eq!(told[5..], [None, None, None]);
         assert!(
-            host.run(backup, 1_800, true, true)
-                .is_some_and(|s| (600..1_200).contains(&s))
+            host.run(backup, 3_600, true, true)
+                .is_some_and(|s| (2_048..2_200).contains(&s))
         );
-        let other = Identity::packaged("saturation", b"/usr/bin/gzip");
+        let other = Identity::named("saturation", b"/usr/bin/gzip");
         host.rest_of_day(backup, true);
         assert_eq!(
             host.run(other, 600, true, true),
@@ -336,7 +337,7 @@ mod tests {
     #[test]
     fn an_accused_episode_is_never_a_habit() {
         let mut host = Host::new();
-        let miner = Identity::packaged("saturation", b"/usr/bin/php");
+        let miner = Identity::named("saturation", b"/usr/bin/php");
         for day in 0..10 {
             assert_eq!(host.run(miner, 600, true, false), Some(10), "day {day}");
             host.rest_of_day(miner, false);
@@ -346,7 +347,7 @@ mod tests {
     #[test]
     fn hours_of_training_change_nothing_on_the_same_day() {
         let mut host = Host::new();
-        let php = Identity::packaged("saturation", b"/usr/sbin/php-fpm8.2");
+        let php = Identity::named("saturation", b"/usr/sbin/php-fpm8.2");
         for _ in 0..500 {
             assert_eq!(host.run(php, 9, true, true), None);
             let _ = host.run(php, 25, false, true);
@@ -372,7 +373,7 @@ mod tests {
     #[test]
     fn what_changed_is_told_once_and_comes_back_as_it_was() {
         let mut host = Host::new();
-        let php = Identity::packaged("saturation", b"/usr/sbin/php-fpm8.2");
+        let php = Identity::named("saturation", b"/usr/sbin/php-fpm8.2");
         let _ = host.run(php, 5, true, true);
         assert_eq!(host.bank.due(), []);
         let _ = host.run(php, 301, false, true);

@@ -3,7 +3,8 @@
 //! Counts per condition ([`super::state`]) with an assumed prior of [`PRIOR_S`] seconds, shifted by what the hour of
 //! the week adds to the odds, which is itself shrunk towards the whole week. Days are learned whole: today's
 //! counts wait until the day after tomorrow, then join, weighted at most [`MAX_DAY_S`] per condition, while
-//! what was known fades by a tenth. So nothing can be trained within hours, and a week is most of the memory.
+//! what was known fades by a tenth. So nothing can be trained within hours, and a week is most of the memory. Only an
+//! established program learns by the hour, for two days after it was first seen.
 
 use super::{
     model::{CONFIRMED_DAYS, Model},
@@ -16,14 +17,18 @@ pub(super) const HOURS: usize = 168;
 const PRIOR_S: f64 = 4.0;
 /// Weight of the whole week against one of its hours, s.
 const WEEK_S: f64 = 120.0;
-/// Most an hour shifts the log-odds: a factor of 4.5.
+/// Most an hour adds to the log-odds, a factor of 4.5, and takes from them: it may excuse more than it accuses.
 const MAX_SHIFT: f64 = 1.5;
+const MIN_SHIFT: f64 = -0.5;
 /// Most a day teaches about one condition, s: a day of an hour-long storm weighs no more than ten minutes.
 const MAX_DAY_S: f64 = 600.0;
 /// What is left of what was known after a day: a memory of ten days.
 const FADE: f32 = 0.9;
 /// Days that are gone through one by one when nobody looked for long: after these nothing is left.
 const MAX_DAYS: u32 = 90;
+/// Hours for which an established program learns by the hour when it is new: or the first days of a host would be
+/// one alarm after another.
+const EAGER_HOURS: u32 = 48;
 /// Standard errors added to an estimate: to be too high costs delay, to be too low costs the budget.
 const ERRORS: f64 = 1.0;
 /// Counts below this are forgotten, with the days they came from.
@@ -70,47 +75,60 @@ pub struct Baseline {
     /// Days on which it went on being busy in that condition.
     pub(super) days: [u8; CONDITIONS],
     pub(super) hours: Box<[Hour<f32>; HOURS]>,
-    /// Number of the day of `today` since 1970.
-    pub(super) day: u32,
+    /// Number of the hour since 1970 in which it was first seen.
+    pub(super) first_hour: u32,
+    /// Number of the hour since 1970 it was last looked at; `today` is of its day.
+    pub(super) hour: u32,
     pub(super) today: Box<Day>,
     /// The day before it.
     pub(super) yesterday: Box<Day>,
 }
 
 impl Baseline {
-    /// Nothing is known; `day` is today's number.
-    pub fn new(day: u32) -> Baseline {
+    /// Nothing is known; `hour` is the number of this hour since 1970.
+    pub fn new(hour: u32) -> Baseline {
         Baseline {
             seen: [0.0; CONDITIONS],
             busy: [0.0; CONDITIONS],
             days: [0; CONDITIONS],
             hours: Box::new([Hour::default(); HOURS]),
-            day,
+            first_hour: hour,
+            hour,
             today: Box::new(Day::EMPTY),
             yesterday: Box::new(Day::EMPTY),
         }
     }
 
-    /// Another day may have begun: `true` if something was learned. A clock that is set back changes nothing.
-    pub fn turn(&mut self, day: u32) -> bool {
-        if day <= self.day {
+    /// Time goes on: `hour` is its number since 1970. `true` if something was learned. A clock that is set back
+    /// changes nothing. `eager`: it may learn by the hour while it is new.
+    pub fn turn(&mut self, hour: u32, eager: bool) -> bool {
+        if hour <= self.hour {
             return false;
         }
-        for _ in 0..(day - self.day).min(MAX_DAYS) {
+        if eager && self.hour < self.first_hour.saturating_add(EAGER_HOURS) {
+            let told = std::mem::replace(&mut self.today, Box::new(Day::EMPTY));
+            self.learn_day(&told, self.hour / 24, 1.0);
+            self.hour = hour;
+            return true;
+        }
+        let (mut day, to) = (self.hour / 24, hour / 24);
+        self.hour = hour;
+        if to == day {
+            return false;
+        }
+        for _ in 0..(to - day).min(MAX_DAYS) {
             let before_yesterday = std::mem::replace(
                 &mut self.yesterday,
                 std::mem::replace(&mut self.today, Box::new(Day::EMPTY)),
             );
-            // `yesterday` was the day before `self.day`.
-            self.learn_day(&before_yesterday, self.day.wrapping_sub(1));
-            self.day += 1;
+            self.learn_day(&before_yesterday, day.wrapping_sub(1), FADE);
+            day += 1;
         }
-        self.day = day;
         true
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "counts of at most 600")]
-    fn learn_day(&mut self, day: &Day, number: u32) {
+    fn learn_day(&mut self, day: &Day, number: u32, fade: f32) {
         for condition in 0..CONDITIONS {
             let seen = f64::from(day.seen[condition]);
             let busy = f64::from(day.busy[condition]);
@@ -119,8 +137,8 @@ impl Baseline {
             } else {
                 1.0
             };
-            self.seen[condition] = self.seen[condition] * FADE + (seen * weight) as f32;
-            self.busy[condition] = self.busy[condition] * FADE + (busy * weight) as f32;
+            self.seen[condition] = self.seen[condition] * fade + (seen * weight) as f32;
+            self.busy[condition] = self.busy[condition] * fade + (busy * weight) as f32;
             if day.busy[condition] > 0 {
                 self.days[condition] = self.days[condition].saturating_add(1);
             } else if self.seen[condition] < FORGOTTEN {
@@ -131,7 +149,7 @@ impl Baseline {
             let at = (number as usize * 24 + hour) % HOURS;
             let known = &mut self.hours[at];
             // An hour comes once a week.
-            let fade = FADE.powi(7);
+            let fade = fade.powi(7);
             for (known, told) in [(&mut known.idle, told.idle), (&mut known.busy, told.busy)] {
                 for (known, told) in known.iter_mut().zip(told) {
                     *known = if told > 0 { *known * fade } else { *known } + told as f32;
@@ -200,26 +218,39 @@ impl Baseline {
         let cell = self.hours[hour % HOURS];
         let shift_busy = shift(week.busy, cell.busy);
         let shift_idle = shift(week.idle, cell.idle);
+        let mut prior = model.p_busy;
+        let mut habit = false;
         std::array::from_fn(|condition| {
-            let (prior, shift) = if condition < BUSY {
-                (model.p_busy, shift_busy)
+            let shift = if condition < BUSY {
+                shift_busy
             } else {
-                (model.p_idle, shift_idle)
+                if condition == BUSY {
+                    habit = false;
+                }
+                prior = model.p_idle;
+                shift_idle
             };
-            let seen = f64::from(self.seen[condition]);
-            if seen < 1.0 {
-                return prior;
-            }
-            let busy = f64::from(self.busy[condition]);
-            let weight = seen + PRIOR_S;
-            let mean = (busy + PRIOR_S * prior) / weight;
-            let error = (mean * (1.0 - mean) / (weight + 1.0)).sqrt();
-            let p = logistic(log_odds(mean + ERRORS * error) + shift);
-            let most = if self.days[condition] >= CONFIRMED_DAYS {
+            // A habit excuses twice its length.
+            let confirmed = self.days[condition] >= CONFIRMED_DAYS;
+            let most = if confirmed || habit {
                 model.p_confirmed
             } else {
                 model.p_max
             };
+            habit = confirmed;
+            let seen = f64::from(self.seen[condition]);
+            if seen < 1.0 {
+                let p = prior.min(most);
+                prior = prior.min(model.p_max);
+                return p;
+            }
+            let busy = f64::from(self.busy[condition]);
+            let weight = seen + PRIOR_S;
+            let mean = (busy + PRIOR_S * prior) / weight;
+            // Tails are heavy: what went on until now is assumed to go on at an age that was never seen.
+            prior = mean.clamp(model.p_busy, model.p_confirmed);
+            let error = (mean * (1.0 - mean) / (weight + 1.0)).sqrt();
+            let p = logistic(log_odds(mean + ERRORS * error) + shift);
             p.clamp(model.p_min, most)
         })
     }
@@ -234,7 +265,7 @@ fn shift(week: [f32; 2], hour: [f32; 2]) -> f64 {
     let mean = (busy / seen).clamp(0.001, 0.999);
     let [hour_seen, hour_busy] = hour.map(f64::from);
     let shrunk = (hour_busy + WEEK_S * mean) / (hour_seen + WEEK_S);
-    (log_odds(shrunk) - log_odds(mean)).clamp(-MAX_SHIFT, MAX_SHIFT)
+    (log_odds(shrunk) - log_odds(mean)).clamp(MIN_SHIFT, MAX_SHIFT)
 }
 
 fn log_odds(p: f64) -> f64 {
@@ -254,7 +285,7 @@ mod tests {
     fn days(days: u32, bursts: u32, length_s: u32) -> Baseline {
         let mut baseline = Baseline::new(0);
         for day in 0..days {
-            let _ = baseline.turn(day);
+            let _ = baseline.turn(day * 24, false);
             for _ in 0..bursts {
                 baseline.learn_run(length_s, 3);
             }
@@ -267,57 +298,79 @@ mod tests {
         let mut baseline = days(1, 1_000, 9);
         let untaught = Baseline::new(0).table(&SATURATION, 3);
         assert_eq!(baseline.table(&SATURATION, 3), untaught);
-        assert!(baseline.turn(1));
+        assert!(baseline.turn(1 * 24, false));
         assert_eq!(baseline.table(&SATURATION, 3), untaught);
-        assert!(baseline.turn(2));
+        assert!(baseline.turn(2 * 24, false));
         assert!(baseline.table(&SATURATION, 3)[1] > 0.79);
+    }
+
+    #[test]
+    fn an_established_program_learns_by_the_hour_for_two_days() {
+        let mut baseline = Baseline::new(100);
+        let untaught = baseline.table(&SATURATION, 3);
+        baseline.learn_run(9, 4);
+        assert!(baseline.turn(101, true));
+        assert_ne!(baseline.table(&SATURATION, 3), untaught);
+        let mut old = Baseline::new(100);
+        assert!(old.turn(148, true));
+        old.learn_run(9, 4);
+        let _ = old.turn(149, true);
+        assert_eq!(old.table(&SATURATION, 3), untaught);
     }
 
     #[test]
     fn a_clock_that_is_set_back_teaches_nothing() {
         let mut baseline = days(1, 1_000, 9);
-        baseline.day = 10;
-        assert!(!baseline.turn(9));
-        assert!(!baseline.turn(10));
+        baseline.hour = 240;
+        assert!(!baseline.turn(9 * 24, false));
+        assert!(!baseline.turn(10 * 24, false));
     }
 
     #[test]
-    fn bursts_of_five_seconds_excuse_five_seconds_and_not_the_ninth() {
+    fn bursts_of_five_seconds_excuse_five_seconds_and_age_excuses_a_little() {
         let mut baseline = days(1, 200, 5);
-        let _ = baseline.turn(2);
+        let _ = baseline.turn(2 * 24, false);
         let table = baseline.table(&SATURATION, 100);
         assert_eq!((table[0], table[1]), (SATURATION.p_max, SATURATION.p_max));
         assert!((table[2] - 0.5).abs() < 0.05, "one of two ends: {table:?}");
-        assert_eq!(table[3], SATURATION.p_busy);
+        assert!(
+            (table[3] - 0.5).abs() < 0.05,
+            "as likely as before: {table:?}"
+        );
+        assert_eq!(table[3], table[11]);
     }
 
     #[test]
     fn a_habit_takes_three_days() {
-        for (taught, expected) in [
-            (1, SATURATION.p_max),
-            (2, SATURATION.p_max),
-            (3, SATURATION.p_confirmed),
+        for (taught, expected, twice) in [
+            (1, SATURATION.p_max, SATURATION.p_max),
+            (2, SATURATION.p_max, SATURATION.p_max),
+            (3, SATURATION.p_confirmed, SATURATION.p_confirmed),
         ] {
             let mut baseline = Baseline::new(0);
             for day in 0..taught {
-                let _ = baseline.turn(day);
+                let _ = baseline.turn(day * 24, false);
                 assert!(baseline.learn_episode(600, 3));
                 assert!(!baseline.learn_episode(600, 3), "one a day");
             }
-            let _ = baseline.turn(taught + 1);
+            let _ = baseline.turn((taught + 1) * 24, false);
             let table = baseline.table(&SATURATION, 3);
             assert_eq!(table[7], expected, "after {taught} days");
-            assert_eq!(table[10], SATURATION.p_busy, "longer than ever");
+            assert!(
+                (table[10] - twice).abs() < 0.02,
+                "up to twice as long: {table:?}"
+            );
+            assert_eq!(table[11], SATURATION.p_max, "longer than that");
         }
     }
 
     #[test]
     fn habits_fade_when_they_are_not_kept() {
         let mut baseline = days(5, 10, 9);
-        let _ = baseline.turn(6);
+        let _ = baseline.turn(6 * 24, false);
         assert_eq!(baseline.days[1], 5);
         for day in 7..70 {
-            let _ = baseline.turn(day);
+            let _ = baseline.turn(day * 24, false);
         }
         assert_eq!(
             (baseline.days[1], baseline.table(&SATURATION, 3)[1]),
@@ -334,7 +387,7 @@ mod tests {
                 baseline.learn_run(if hour == 12 { 3 } else { 1 }, hour);
             }
         }
-        let _ = baseline.turn(2);
+        let _ = baseline.turn(2 * 24, false);
         let at = |hour| baseline.table(&SATURATION, hour)[0];
         assert!(at(12) > 0.15 && at(4) < 0.051, "{} {}", at(12), at(4));
         assert!(
@@ -346,7 +399,7 @@ mod tests {
     #[test]
     fn a_day_teaches_ten_minutes_of_one_condition_at_most() {
         let mut baseline = days(1, 80_000, 1);
-        let _ = baseline.turn(2);
+        let _ = baseline.turn(2 * 24, false);
         assert!((baseline.seen[0] - 600.0).abs() < 0.1);
     }
 
@@ -357,7 +410,7 @@ mod tests {
             baseline.learn_run(1, 0);
             baseline.learn_run(2, 0);
         }
-        let _ = baseline.turn(2);
+        let _ = baseline.turn(2 * 24, false);
         // (50 + 4 × 0.12) / 104 = 0.485, and one standard error of 0.049.
         assert!((baseline.table(&SATURATION, 50)[0] - 0.534).abs() < 0.002);
     }

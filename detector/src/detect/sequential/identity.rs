@@ -9,13 +9,26 @@ use crate::input::ExecutableId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity([u8; 16]);
 
+/// The bit of the first byte that says so.
+const ESTABLISHED: u8 = 1;
 /// What begins the name of a stored baseline.
 const PREFIX: &str = "cpu:";
 
 impl Identity {
     /// A program that a package ships: its path, so that an update keeps its habits.
     pub fn packaged(model: &str, path: &[u8]) -> Identity {
-        Identity::of(&[b"packaged", model.as_bytes(), path])
+        Identity::of(&[b"packaged", model.as_bytes(), path]).established()
+    }
+
+    /// The same, of a program that belongs to the host: what a package shipped, or a file nobody changed for a week.
+    pub fn established(mut self) -> Identity {
+        self.0[0] |= ESTABLISHED;
+        self
+    }
+
+    /// Whether the program belongs to the host.
+    pub fn is_established(self) -> bool {
+        self.0[0] & ESTABLISHED != 0
     }
 
     /// Any other program: the file itself. Another file is another program, whatever it is called.
@@ -43,6 +56,7 @@ impl Identity {
         }
         let mut short = [0; 16];
         short.copy_from_slice(&digest.finalize()[..16]);
+        short[0] &= !ESTABLISHED;
         Identity(short)
     }
 
@@ -70,7 +84,12 @@ mod tests {
         let one = Identity::packaged("saturation", b"/usr/bin/xz");
         assert_eq!(Identity::parse(&one.text()), Some(one));
         assert_ne!(one, Identity::packaged("saturatio", b"n/usr/bin/xz"));
-        assert_ne!(one, Identity::named("saturation", b"/usr/bin/xz"));
+        let named = Identity::named("saturation", b"/usr/bin/xz");
+        assert_ne!(one, named);
+        assert_eq!(
+            (one.is_established(), named.is_established()),
+            (true, false)
+        );
         let short = &one.text()[..35];
         for bad in [
             "",

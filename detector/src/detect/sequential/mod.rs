@@ -14,13 +14,14 @@
 //! can say more than `ln(q / p_min)`: that is the clipping of heavy tails.
 //!
 //! **The delay.** An identity without history alarms after ten busy seconds in a row
-//! (one step of ln 19, then nine of ln(0.95 / 0.12)); any identity whose habits were not
-//! confirmed on three days within [`Model::p_max`]'s bound: 120 s.
+//! (one step of ln 19, then nine of ln(0.95 / 0.12)); any identity within 120 s ([`Model::p_max`]) of twice
+//! the length it was seen to last on three days.
 //!
-//! **Learning.** What is seen today counts from the day after tomorrow: nothing can be trained within hours.
-//! A busy run teaches when it has
-//! ended without an alarm. An episode that ended by itself and accuses nobody counts as one
-//! observation, at most one a day; a habit needs three days, that is three alarms somebody could see.
+//! **Learning.** What is seen today counts from the day after tomorrow: nothing can be trained within hours, but by
+//! an established program (of a package, or a file that is a week old), for two days after it was first seen. A busy run teaches when it has ended without an
+//! alarm. An episode that ended by itself and accuses nobody counts as one observation, at most one a day; a habit
+//! needs three of those, that is three alarms somebody could see, and excuses twice its length. An age that was never
+//! reached is as likely to go on as the one before it.
 //!
 //! Bounded: 256 baselines, the one unused longest goes first and is counted.
 

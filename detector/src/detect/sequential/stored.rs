@@ -15,7 +15,8 @@ const MAX_COUNT: f32 = 31_536_000.0;
 /// Writes.
 pub fn encode(baseline: &Baseline) -> Vec<u8> {
     let mut body = Vec::with_capacity(2_048);
-    body.extend(baseline.day.to_le_bytes());
+    body.extend(baseline.first_hour.to_le_bytes());
+    body.extend(baseline.hour.to_le_bytes());
     for counts in [&baseline.seen, &baseline.busy] {
         counts
             .iter()
@@ -60,6 +61,7 @@ pub fn decode(version: u32, body: &[u8]) -> Option<Baseline> {
     }
     let mut reader = Reader(body);
     let mut baseline = Baseline::new(reader.word()?);
+    baseline.hour = reader.word()?;
     reader.counts(&mut baseline.seen, Reader::count)?;
     reader.counts(&mut baseline.busy, Reader::count)?;
     for days in &mut baseline.days {
@@ -139,9 +141,9 @@ mod tests {
     use crate::detect::sequential::state::Run;
 
     fn some() -> Baseline {
-        let mut baseline = Baseline::new(20_000);
+        let mut baseline = Baseline::new(20_000 * 24);
         for day in 20_000..20_005 {
-            let _ = baseline.turn(day);
+            let _ = baseline.turn(day * 24, false);
             for second in 0..100 {
                 let run = Run {
                     busy: false,

@@ -26,14 +26,21 @@ pub struct Test {
     last_busy_ns: u64,
     /// The last 64 seconds, the latest in bit 0; set: busy.
     history: u64,
+    /// Share of busy seconds over the long window, exponentially weighted (0–1); 1 when the alarm begins.
+    long: f64,
     open: bool,
 }
 
-/// How an alarm ends: at most this many of the last `short` seconds were busy, and fewer than half of the
-/// last three times as many. One window would flap with a load that comes and goes.
+/// How an alarm ends: at most this many of the last `clear_s` seconds were busy,
 const STILL_QUIET: u32 = 1;
-/// The long window, in short ones.
-const LONG: u32 = 3;
+/// and fewer than this share over the long window: one window would flap with a load that comes and goes.
+const LONG_QUIET: f64 = 0.25;
+/// The long window is at least this many short ones,
+const LONG: f64 = 1.5;
+/// a quarter of the episode: what took an hour is not over after a minute,
+const LONG_PART: f64 = 0.25;
+/// and at most this, s.
+const LONGEST_S: f64 = 600.0;
 
 impl Test {
     /// Idle for ever.
@@ -44,6 +51,7 @@ impl Test {
             since_ns: 0,
             last_busy_ns: 0,
             history: 0,
+            long: 0.0,
             open: false,
         }
     }
@@ -100,9 +108,10 @@ impl Test {
         }
         if !self.open && busy && self.score >= look.h {
             self.open = true;
+            self.long = 1.0;
             return Change::Opened;
         }
-        if self.open && !busy && self.is_quiet(look.clear_s) {
+        if self.open && self.is_quiet(look.clear_s) {
             let busy_s = self.busy_s();
             self.close();
             return Change::Closed { busy_s };
@@ -116,15 +125,16 @@ impl Test {
         self.score = 0.0;
     }
 
-    fn is_quiet(&self, clear_s: u32) -> bool {
-        let busy_of = |seconds: u32| {
-            let mask = u64::MAX
-                .checked_shr(64_u32.saturating_sub(seconds))
-                .unwrap_or(u64::MAX);
-            (self.history & mask).count_ones()
-        };
-        let long = (clear_s * LONG).min(63);
-        !self.run.busy && busy_of(clear_s) <= STILL_QUIET && busy_of(long) * 2 < long
+    fn is_quiet(&mut self, clear_s: u32) -> bool {
+        let window_s =
+            (f64::from(self.busy_s()) * LONG_PART).clamp(f64::from(clear_s) * LONG, LONGEST_S);
+        let busy = f64::from(u8::from(self.run.busy));
+        self.long += (busy - self.long) / window_s;
+        let mask = u64::MAX
+            .checked_shr(64_u32.saturating_sub(clear_s))
+            .unwrap_or(u64::MAX);
+        let short = (self.history & mask).count_ones();
+        !self.run.busy && short <= STILL_QUIET && self.long < LONG_QUIET
     }
 }
 
@@ -247,20 +257,58 @@ mod tests {
         );
     }
 
+    fn episode(
+        test: &mut Test,
+        from: u64,
+        to: u64,
+        busy: impl Fn(u64) -> bool,
+    ) -> Vec<(u64, Change)> {
+        (from..to)
+            .map(|second| {
+                (
+                    second,
+                    test.step(&SATURATION, busy(second), 0.12, look(second)),
+                )
+            })
+            .filter(|(_, change)| *change != Change::None)
+            .collect()
+    }
+
     #[test]
     fn an_alarm_ends_when_both_windows_are_quiet_and_does_not_flap() {
         let mut test = Test::new();
-        let mut run = |from: u64, to: u64, busy: bool| -> Vec<(u64, Change)> {
-            (from..to)
-                .map(|second| (second, test.step(&SATURATION, busy, 0.12, look(second))))
-                .filter(|(_, change)| *change != Change::None)
-                .collect()
-        };
-        assert_eq!(run(0, 60, true), [(9, Change::Opened)]);
-        assert_eq!(run(60, 69, false), [], "nine seconds of silence");
-        assert_eq!(run(69, 100, true), []);
-        assert_eq!(run(100, 140, false), [(115, Change::Closed { busy_s: 99 })]);
-        assert_eq!(run(200, 212, true), [(209, Change::Opened)]);
-        assert_eq!(run(212, 240, false), [(220, Change::Closed { busy_s: 12 })]);
+        let all = |_| true;
+        let none = |_| false;
+        assert_eq!(episode(&mut test, 0, 60, all), [(9, Change::Opened)]);
+        assert_eq!(
+            episode(&mut test, 60, 69, none),
+            [],
+            "nine seconds of silence"
+        );
+        assert_eq!(episode(&mut test, 69, 100, all), []);
+        let third = |second| second % 3 == 0;
+        assert_eq!(
+            episode(&mut test, 100, 1_000, third),
+            [],
+            "a third of the time"
+        );
+        assert_eq!(
+            episode(&mut test, 1_000, 2_000, |second| second % 40 < 2),
+            [(1_094, Change::Closed { busy_s: 1_081 })]
+        );
+    }
+
+    #[test]
+    fn what_was_short_is_over_soon_and_what_was_long_is_not() {
+        for (busy_s, quiet_s) in [(12, 21), (100, 34), (1_000, 346), (100_000, 832)] {
+            let mut test = Test::new();
+            let _opened = episode(&mut test, 1, busy_s + 1, |_| true);
+            let closed = episode(&mut test, busy_s + 1, busy_s + 2_000, |_| false);
+            assert_eq!(
+                closed.first().map(|(at, _)| at - busy_s),
+                Some(quiet_s),
+                "{busy_s}"
+            );
+        }
     }
 }

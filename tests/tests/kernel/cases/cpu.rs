@@ -128,6 +128,59 @@ fn running_totals_equal_schedstat_read_before_and_after() {
     assert!(actor.finish().success());
 }
 
+#[test]
+fn context_switches_equal_status_read_before_and_after() {
+    let mut watch = watch!();
+    let actor = Actor::start(["burn", "--ms", "1000", "--dodge-ticks"]);
+    let pid = actor.pid();
+    watch.exec(pid, |_| true);
+    let (mut compared, mut most_voluntary) = (0, 0);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while compared < 10 && Instant::now() < deadline {
+        let Some(before) = switches(pid) else { break };
+        watch.pass();
+        let Some(after) = switches(pid) else { break };
+        let tasks = watch.scan.tasks.iter();
+        for task in tasks.filter(|task| task.process.tgid == pid) {
+            let of = |switches: &[(u32, u64, u64)]| {
+                switches.iter().find(|(tid, ..)| *tid == task.pid).copied()
+            };
+            if let (Some(before), Some(after)) = (of(&before), of(&after)) {
+                assert!(
+                    (before.1..=after.1).contains(&task.voluntary_switches)
+                        && (before.2..=after.2).contains(&task.involuntary_switches),
+                    "{before:?} {task:?} {after:?}"
+                );
+                compared += 1;
+                most_voluntary = most_voluntary.max(task.voluntary_switches);
+            }
+        }
+    }
+    assert!(compared >= 10, "compared {compared} times only");
+    assert!(most_voluntary > 0, "it sleeps across every tick");
+    assert!(actor.finish().success());
+}
+
+/// Thread id, voluntary and involuntary context switches of each thread.
+fn switches(pid: u32) -> Option<Vec<(u32, u64, u64)>> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    tasks
+        .map(|task| {
+            let task = task.ok()?;
+            let status = fs::read_to_string(task.path().join("status")).ok()?;
+            let number = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+                line.trim().parse().ok()
+            };
+            Some((
+                task.file_name().to_str()?.parse().ok()?,
+                number("voluntary_ctxt_switches:")?,
+                number("nonvoluntary_ctxt_switches:")?,
+            ))
+        })
+        .collect()
+}
+
 /// Thread id, CPU time and run delay of each thread, ns.
 fn schedstats(pid: u32) -> Option<Vec<(u32, u64, u64)>> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
