@@ -21,4 +21,5 @@ pub mod report;
 pub mod runtime;
 pub mod source;
 pub mod state;
+mod supervisor;
 mod vitals;
