@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::event::{Cloud, HostInfo};
+use crate::event::{Cloud, HostInfo, Redactor};
 
 /// Reads the host's identity. What is not there stays empty.
 pub fn info() -> HostInfo {
@@ -18,6 +18,7 @@ pub fn info() -> HostInfo {
     let id = machine_id.unwrap_or_else(|| name.clone());
     HostInfo {
         agent_id: id.clone(),
+        redactor: Redactor::default(),
         id,
         name,
         boot_id: line("/proc/sys/kernel/random/boot_id"),

@@ -22,4 +22,5 @@ pub mod runtime;
 pub mod simulate;
 pub mod source;
 pub mod state;
+mod supervisor;
 mod vitals;

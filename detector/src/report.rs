@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::Config,
     deliver::{
-        Delivery, Event, StartError,
+        Delivery, Event, Ping, StartError,
         sink::{Stdout, stdout},
     },
     event::{self, CloudEvent, Data, HeartbeatDetector, HostInfo, Sequence},
@@ -18,6 +18,7 @@ use crate::{
     runtime::RunError,
     source::scan::Clock,
     state::{self, Earlier, StoredIncident},
+    supervisor::Supervisor,
 };
 
 /// What goes to standard output.
@@ -40,6 +41,8 @@ pub struct Report {
     delivery: Delivery,
     /// What earlier runs told about incidents that go on.
     earlier: HashMap<String, Box<event::IncidentData>>,
+    ping: Option<Ping>,
+    supervisor: Supervisor,
     config_digest: String,
     /// Severity each open incident was last shown with in full.
     shown: HashMap<String, String>,
@@ -73,6 +76,8 @@ impl Report {
             state,
             delivery,
             earlier: HashMap::new(),
+            ping: ping(config)?,
+            supervisor: Supervisor::from_environment(),
             config_digest: digest(config),
             shown: HashMap::new(),
         };
@@ -144,9 +149,27 @@ impl Report {
         tracing::debug!(kind = finding.kind.name(), process = ?finding.process, "finding");
     }
 
+    /// It watches: every planned probe is attached, the processes that were there are known.
+    pub fn ready(&self) {
+        self.supervisor.ready();
+    }
+
+    /// Rings are drained and a pass is done.
+    pub fn alive(&self) {
+        self.supervisor.alive();
+    }
+
+    /// The configuration is read again; [`Report::ready`] ends that.
+    pub fn reloading(&self) {
+        self.supervisor.reloading();
+    }
+
     /// Says that the daemon lives, and how.
     pub fn heartbeat(&mut self, vitals: HeartbeatDetector, now: Clock) {
         let health = self.state.health();
+        if let Some(ping) = &self.ping {
+            ping.alive();
+        }
         let vitals = HeartbeatDetector {
             config_digest: self.config_digest.clone(),
             last_sequence: self.sequence.last(),
@@ -166,11 +189,14 @@ impl Report {
     /// # Errors
     /// A receiver cannot start; all old ones go on.
     pub fn reconfigured(&mut self, config: &Config) -> Result<(), StartError> {
+        let ping = ping(config)?;
         let sinks: Vec<String> = config.sink.keys().cloned().collect();
         let state = &self.state;
         self.delivery
             .reconfigure(&config.sink, |name| state.feed(name))?;
         self.state.set_sinks(sinks);
+        self.ping = ping;
+        self.host.redactor = config.privacy.redactor();
         self.config_digest = digest(config);
         Ok(())
     }
@@ -195,6 +221,7 @@ impl Report {
 
     /// The last event, then everything queued is delivered, for at most `patience`.
     pub async fn stop(mut self, now: Clock, patience: Duration) {
+        self.supervisor.stopping();
         let event = event::stopped("stop", now.unix_ns, &self.host, &mut self.sequence);
         self.send(event);
         self.state.close().await;
@@ -265,6 +292,13 @@ impl Report {
             Some(render::incident(data, self.style) + "\n")
         }
     }
+}
+
+fn ping(config: &Config) -> Result<Option<Ping>, StartError> {
+    Ping::start(&config.heartbeat).map_err(|source| StartError {
+        section: "heartbeat".to_owned(),
+        source,
+    })
 }
 
 /// The incident that an event is about, as it has to be kept with it.

@@ -126,7 +126,10 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let loaded = load(&facts, &plan, &options.config)?;
     let kernel = options.config.kernel.clone();
     let started = Clock::now();
-    let host = host::info();
+    let host = event::HostInfo {
+        redactor: options.config.privacy.redactor(),
+        ..host::info()
+    };
     let (report, before) = Report::start(host.clone(), &options.config, options.format, started)?;
     let (mut before, mut told, memory) = before.split();
     let (enricher, mut answers) = Enricher::spawn(&options.config.enrich, Some(memory))?;
@@ -255,7 +258,11 @@ impl Runtime {
                 Some(told) = told.recv() => self.told(told),
                 Some(answer) = answers.recv() => self.answer(answer),
                 tick = heartbeat.tick() => { tick?; self.heartbeat(); }
-                _ = hangup.recv() => self.reload(&mut options),
+                _ = hangup.recv() => {
+                    self.report.reloading();
+                    self.reload(&mut options);
+                    self.report.ready();
+                }
             }
         }
     }
@@ -309,6 +316,7 @@ impl Runtime {
         record::tell(Input::Scan(&self.scan), &mut self.recorder, engine, outputs);
         self.act();
         self.report.state().tick(clock.unix_ns);
+        self.report.alive();
         Ok(())
     }
 
@@ -329,6 +337,7 @@ impl Runtime {
             Answer::SnapshotEnd { told, missed } => {
                 let probes = self.loaded.status.attached().count();
                 tracing::info!(probes, processes = told, missed, "detector ready");
+                self.report.ready();
             }
         }
         self.act();

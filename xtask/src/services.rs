@@ -1,9 +1,9 @@
 //! Keeps services stopped that a package would start when it is installed: a build must not open ports.
 //!
-//! nginx and php-fpm are wanted as programs that tests and the demo run themselves, as their own children and on ports of their
-//! own. Under systemd their units are masked until the next boot at most (`--runtime`) while apt runs, then unmasked; without it,
-//! apt runs as in single-user mode. They are disabled in either case. Services that were there before are left alone, and whatever starts
-//! in spite of this is stopped, and named.
+//! nginx, php-fpm, Alertmanager, rsyslog and nats-server are wanted as programs that tests and the demo run themselves, as
+//! their own children and on ports of their own. Under systemd their units are masked until the next boot at most
+//! (`--runtime`) while apt runs, then unmasked; without it, apt runs as in single-user mode. They are disabled in either case.
+//! Services that were there before are left alone, and whatever starts in spite of this is stopped, and named.
 
 use crate::exec::{self, Steps};
 use anyhow::{Result, bail};
@@ -23,13 +23,16 @@ pub struct KeepStopped {
 }
 
 /// Units of the packages that `setup` may install on request; the version in php-fpm's is the distribution's.
-const UNITS: [&str; 6] = [
+const UNITS: [&str; 9] = [
     "nginx.service",
     "php8.1-fpm.service",
     "php8.2-fpm.service",
     "php8.3-fpm.service",
     "php8.4-fpm.service",
     "php8.5-fpm.service",
+    "prometheus-alertmanager.service",
+    "rsyslog.service",
+    "nats-server.service",
 ];
 
 impl KeepStopped {
@@ -42,7 +45,7 @@ impl KeepStopped {
         let has_systemd = Path::new("/run/systemd/system").is_dir();
         let masked = has_systemd && systemctl(&["mask", "--runtime"], &units);
         if has_systemd && !masked {
-            steps.note("systemd would not mask the units of nginx and php-fpm: they may start for a moment");
+            steps.note("systemd would not mask the units of the packages: their services may start for a moment");
         }
         Self {
             units,
@@ -108,7 +111,14 @@ fn is_service(exe: &Path) -> bool {
     let Some(name) = exe.file_name().and_then(|name| name.to_str()) else {
         return false;
     };
-    exe.starts_with("/usr/sbin") && (name == "nginx" || name.starts_with("php-fpm"))
+    const OTHERS: [&str; 4] = [
+        "nginx",
+        "prometheus-alertmanager",
+        "rsyslogd",
+        "nats-server",
+    ];
+    let packaged = exe.starts_with("/usr/sbin") || exe.starts_with("/usr/bin");
+    packaged && (OTHERS.contains(&name) || name.starts_with("php-fpm"))
 }
 
 fn unit_exists(unit: &str) -> bool {
@@ -128,6 +138,7 @@ mod tests {
     #[test]
     fn only_a_packaged_server_counts_as_a_service() {
         assert!(is_service(Path::new("/usr/sbin/php-fpm8.2")));
+        assert!(is_service(Path::new("/usr/bin/prometheus-alertmanager")));
         assert!(!is_service(Path::new("/usr/sbin/sshd")));
         assert!(!is_service(Path::new("/home/me/nginx")));
     }

@@ -33,7 +33,7 @@ pub struct Args {
 pub enum Needs {
     /// Nothing.
     Build,
-    /// The web server of the scenarios if it can be had: they are skipped, by name, without.
+    /// The web server of the scenarios and the receivers of events if they can be had: without, tests are skipped, by name.
     Test,
     /// The web server; there is no demo without.
     Demo,
@@ -65,6 +65,7 @@ pub fn run(steps: &mut Steps, args: Args, needs: Needs) -> Result<Toolchain> {
     }
     if needs == Needs::Test {
         chores::install(steps)?;
+        receivers(steps)?;
     }
     let toolchain = bpf_toolchain(steps, args.toolchain)?;
     steps.describe(&format!("({}, LLVM {})", toolchain.way, toolchain.llvm));
@@ -204,6 +205,61 @@ fn web_server(steps: &mut Steps, needs: Needs) -> Result<()> {
         Needs::Build | Needs::Test => steps.note(format!(
             "without {wanted}, scenarios with a web server are skipped; {how}"
         )),
+    }
+    Ok(())
+}
+
+/// The real receivers that the tests of the sinks start as their own children, and the packages they come in.
+const RECEIVERS: [(&str, &[&str]); 3] = [
+    ("prometheus-alertmanager", &["prometheus-alertmanager"]),
+    ("rsyslogd", &["rsyslog", "rsyslog-gnutls"]),
+    ("nats-server", &["nats-server"]),
+];
+
+/// Whether every receiver is there: then a test that skips itself for want of one is a failure.
+pub fn has_receivers() -> bool {
+    RECEIVERS.iter().all(|(program, _)| has_program(program))
+}
+
+/// Installs what can be had of them. A distribution may lack one, or have another syslog daemon that would have to go: the
+/// tests that need it are then skipped, by name.
+fn receivers(steps: &mut Steps) -> Result<()> {
+    let missing = RECEIVERS
+        .iter()
+        .filter(|(program, _)| !has_program(program));
+    let missing: Vec<&str> = missing
+        .flat_map(|(_, packages)| *packages)
+        .copied()
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !apt::is_here() || !privilege::is_root() {
+        steps.note(format!(
+            "without {}, the tests of the sinks that need them are skipped; only root can install packages",
+            missing.join(", ")
+        ));
+        return Ok(());
+    }
+    apt::refresh_lists(steps)?;
+    let candidates = apt::candidates(missing.iter().copied());
+    let packages: Vec<String> = missing
+        .into_iter()
+        .filter(|package| candidates.contains_key(*package))
+        .map(str::to_owned)
+        .collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    steps.note(format!(
+        "- {} (apt): receivers that the tests of the sinks start themselves; their services stay stopped",
+        packages.join(" ")
+    ));
+    let stopped = KeepStopped::begin(steps);
+    let installed = apt::install(steps, &packages);
+    stopped.end(steps)?;
+    if let Err(error) = installed {
+        steps.note(format!("the tests that need them are skipped: {error:#}"));
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! `test`: all tests of the workspace in one profile, so that everything compiles once, and one line that adds them up.
 //!
 //! Tests that load kernel programs or start the daemon find it through `DETECTOR_BIN` and `DETECTOR_STAND_IN`. Where this process may load
-//! kernel programs, `DETECTOR_REQUIRE_KERNEL_TESTS=1` turns a skipped kernel test into a failed one.
+//! kernel programs, `DETECTOR_REQUIRE_KERNEL_TESTS=1` turns a skipped kernel test into a failed one; where the receivers of events are
+//! installed, `DETECTOR_REQUIRE_RECEIVERS=1` does so for the tests of the sinks.
 
 use crate::bpf::{self, Logging, PACKAGE};
 use crate::exec::{self, Steps};
@@ -48,6 +49,10 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
             steps.note(format!("kernel tests will be skipped: {missing}"));
             tests.env_remove("DETECTOR_REQUIRE_KERNEL_TESTS")
         }
+    };
+    match setup::has_receivers() {
+        true => tests.env("DETECTOR_REQUIRE_RECEIVERS", "1"),
+        false => tests.env_remove("DETECTOR_REQUIRE_RECEIVERS"),
     };
     let mut summary = Summary::default();
     let mut succeeded = run(&mut steps, &mut tests, &args, &mut summary)?;

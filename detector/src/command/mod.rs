@@ -8,6 +8,7 @@ mod record;
 mod replay;
 mod run;
 mod table;
+mod test_alert;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -21,7 +22,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{self, Config};
+use crate::{
+    config::{self, Config},
+    incident::Severity,
+};
 
 /// Exit code: it runs, but something is missing.
 pub const DEGRADED: u8 = 1;
@@ -80,6 +84,9 @@ enum Verb {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Send a marked test incident, opened and resolved, through every receiver and say what came back:
+    /// exit 0 if all took it, 1 if not
+    TestAlert(TestAlert),
     /// Print the JSON Schema of everything that is sent
     Schema,
 }
@@ -98,6 +105,15 @@ struct Configuration {
     /// Configuration file [default: /etc/detector/detector.toml where it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct TestAlert {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// How loud the test is: `critical` wakes somebody
+    #[arg(long, value_parser = severity, default_value = "critical")]
+    severity: Severity,
 }
 
 #[derive(Debug, Args)]
@@ -204,6 +220,10 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
         },
+        Verb::TestAlert(options) => {
+            log_to_stderr();
+            test_alert::execute(&load(&options.configuration)?, options.severity)
+        }
         Verb::Schema => {
             println!("{:#}", crate::event::schema());
             Ok(ExitCode::SUCCESS)
@@ -250,6 +270,10 @@ fn log_to_stderr() {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+}
+
+fn severity(name: &str) -> Result<Severity, String> {
+    Severity::from_name(name).ok_or_else(|| "one of info, warning, critical".to_owned())
 }
 
 /// A range, or a single address as the range that holds only it.

@@ -21,7 +21,7 @@ use std::{
 
 pub use error::{ConfigError, Place};
 use ipnet::IpNet;
-pub use section::{Enrich, Kernel, State};
+pub use section::{Enrich, Heartbeat, Kernel, Privacy, State};
 use serde::{Deserialize, Serialize};
 pub use sink::{
     Alertmanager as AlertmanagerSink, Command as CommandSink, Common, File as FileSink,
@@ -56,6 +56,10 @@ pub struct Config {
     pub kernel: Kernel,
     /// The memory of the host.
     pub state: State,
+    /// Who is told that the detector lives, besides the receivers.
+    pub heartbeat: Heartbeat,
+    /// What does not leave the host.
+    pub privacy: Privacy,
     /// Where events are sent, by the operator's name for it. Read apart: the type decides which keys there are.
     #[serde(skip_deserializing)]
     pub sink: BTreeMap<String, Sink>,
@@ -137,6 +141,8 @@ impl Config {
             .or_else(|| self.enrich.problem())
             .or_else(|| self.kernel.problem())
             .or_else(|| self.state.problem())
+            .or_else(|| self.heartbeat.problem())
+            .or_else(|| self.privacy.problem())
             .or_else(|| {
                 self.sink
                     .iter()

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::Redactor;
+
 /// Key and reason of a value that cannot work.
 pub(super) type Problem = Option<(String, String)>;
 
@@ -50,6 +52,65 @@ impl Enrich {
             );
         }
         between("enrich.queue", self.queue as u64, 1, 1 << 16)
+    }
+}
+
+/// `[heartbeat]`: who is told that the detector lives, besides the receivers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heartbeat {
+    /// Address that is asked for by GET; empty: none.
+    pub ping_url: String,
+    /// How often, s.
+    pub ping_interval_s: u64,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Heartbeat {
+            ping_url: String::new(),
+            ping_interval_s: 60,
+        }
+    }
+}
+
+impl Heartbeat {
+    pub(super) fn problem(&self) -> Problem {
+        if !self.ping_url.is_empty() {
+            match reqwest::Url::parse(&self.ping_url) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") => {}
+                Ok(_) => {
+                    return problem("heartbeat.ping_url", "must begin with http:// or https://");
+                }
+                Err(error) => return problem("heartbeat.ping_url", format!("not a URL: {error}")),
+            }
+        }
+        between(
+            "heartbeat.ping_interval_s",
+            self.ping_interval_s,
+            10,
+            86_400,
+        )
+    }
+}
+
+/// `[privacy]`: what does not leave the host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Privacy {
+    /// Expressions of what is taken out of command lines besides what is known.
+    pub redact: Vec<String>,
+}
+
+impl Privacy {
+    pub(super) fn problem(&self) -> Problem {
+        let error = Redactor::new(&self.redact).err()?;
+        problem("privacy.redact", error)
+    }
+
+    /// What takes secrets out of command lines.
+    pub fn redactor(&self) -> Redactor {
+        Redactor::new(&self.redact).expect("the configuration is checked")
     }
 }
 

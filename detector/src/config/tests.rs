@@ -158,6 +158,14 @@ fn values_that_cannot_work_are_named_with_key_and_line() {
             "d.toml:1:1: `enrich.hash_burst_bytes`: must be at least hash_max_bytes (1000000000)",
         ),
         (
+            "[privacy]\nredact = [\"(\"]\n",
+            "d.toml:2:10: `privacy.redact`: \"(\" cannot be used",
+        ),
+        (
+            "[heartbeat]\nping_url = \"ping\"\n",
+            "d.toml:2:12: `heartbeat.ping_url`: not a URL",
+        ),
+        (
             "[sink.http]\nurl = \"events\"\n",
             "d.toml:2:7: `sink.http.url`: not a URL",
         ),

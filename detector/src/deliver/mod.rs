@@ -6,6 +6,7 @@
 
 mod event;
 pub mod feed;
+mod ping;
 pub mod queue;
 mod rate;
 pub mod retry;
@@ -20,6 +21,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 pub use self::{
     event::{Class, Event},
     feed::{Feed, Settled},
+    ping::Ping,
     queue::Queue,
 };
 use self::{
@@ -44,10 +46,10 @@ pub struct Counters {
 
 /// A receiver that cannot be started.
 #[derive(Debug, thiserror::Error)]
-#[error("sink.{name}: {source}")]
+#[error("{section}: {source}")]
 pub struct StartError {
-    /// Its name in the configuration.
-    pub name: String,
+    /// Its section in the configuration.
+    pub section: String,
     /// Why.
     #[source]
     pub source: SinkError,
@@ -98,7 +100,7 @@ impl Delivery {
                 .is_none_or(|old| old.config != *config)
             {
                 let sink = sink::build(config).map_err(|source| StartError {
-                    name: name.clone(),
+                    section: format!("sink.{name}"),
                     source,
                 })?;
                 built.push((name, config, sink));

@@ -148,8 +148,8 @@ impl State {
 #[derive(Debug)]
 pub struct QueueFeed {
     queue: Queue,
-    /// Sequence numbers that `next` gave last: some may be gone when they are settled.
-    given: Vec<u64>,
+    /// Ids that `next` gave last: some may be gone when they are settled.
+    given: Vec<String>,
 }
 
 impl Feed for QueueFeed {
@@ -160,7 +160,7 @@ impl Feed for QueueFeed {
                     let state = self.queue.state();
                     if !state.events.is_empty() {
                         let events: Vec<Event> = state.events.iter().take(limit).cloned().collect();
-                        self.given = events.iter().map(|event| event.sequence).collect();
+                        self.given = events.iter().map(|event| event.id.clone()).collect();
                         return Some(events);
                     }
                     if state.closed {
@@ -174,11 +174,14 @@ impl Feed for QueueFeed {
     }
 
     fn settle(&mut self, count: usize, _how: Settled) -> Pending<'_, ()> {
-        let done: Vec<u64> = self.given.drain(..count.min(self.given.len())).collect();
-        self.queue
-            .state()
-            .events
-            .retain(|event| !done.contains(&event.sequence));
+        let done: Vec<String> = self.given.drain(..count.min(self.given.len())).collect();
+        let mut state = self.queue.state();
+        for id in done {
+            // At the front, unless it was pushed out meanwhile. An event that is queued twice is sent twice.
+            if let Some(at) = state.events.iter().position(|event| event.id == id) {
+                state.events.remove(at);
+            }
+        }
         Box::pin(std::future::ready(()))
     }
 }

@@ -95,8 +95,10 @@ async fn serve(mut stream: TcpStream, act: Act, log: &Mutex<Vec<Received>>) {
             continue;
         };
         let head = head.to_ascii_lowercase();
-        let length = head.split("content-length: ").nth(1).unwrap();
-        let length: usize = length.lines().next().unwrap().parse().unwrap();
+        let length = head.split("content-length: ").nth(1);
+        let length = length.and_then(|rest| rest.lines().next());
+        // A GET announces none.
+        let length: usize = length.map_or(0, |length| length.parse().unwrap());
         if body.len() == length {
             let body = body.to_owned();
             let at = Instant::now();

@@ -8,7 +8,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -69,7 +69,9 @@ pub struct Tally {
     delivered: AtomicU64,
     retried: AtomicU64,
     dead_lettered: AtomicU64,
-    /// Why an event that is not about the detector itself was refused last; taken when told.
+    /// Incidents are refused: the last one was.
+    refusing: AtomicBool,
+    /// Why that began; taken when told.
     refusal: Mutex<Option<String>>,
 }
 
@@ -83,7 +85,7 @@ impl Tally {
         }
     }
 
-    /// Why an event was refused since this was asked last. What the detector says about itself does not count:
+    /// Why incidents are refused, once each time that begins. What the detector says about itself does not count:
     /// telling of its refusal would be refused, too.
     pub fn take_refusal(&self) -> Option<String> {
         self.refusal
@@ -187,6 +189,7 @@ impl<F: Feed> Worker<F> {
                         tracing::info!(sink = self.name, failures, "receiver is back");
                     }
                     self.tally.delivered.fetch_add(count as u64, Relaxed);
+                    self.tally.refusing.store(false, Relaxed);
                     self.feed.settle(count, Settled::Delivered).await;
                     (failures, alone) = (0, alone.saturating_sub(count));
                 }
@@ -230,7 +233,8 @@ impl<F: Feed> Worker<F> {
             let (sink, id, subject) = (&self.name, &event.id, &event.subject);
             tracing::error!(sink, id, subject, reason, "event refused by the receiver");
         }
-        if events.iter().any(|event| event.class >= Class::Incident) {
+        let incident = events.iter().any(|event| event.class == Class::Incident);
+        if incident && !self.tally.refusing.swap(true, Relaxed) {
             let mut refusal = self
                 .tally
                 .refusal

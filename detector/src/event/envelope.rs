@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentEvent, Cloud, FindingData, Heartbeat, HostFields, IncidentData, schema::SCHEMA_ID,
+    AgentEvent, Cloud, FindingData, Heartbeat, HostFields, IncidentData, Redactor,
+    schema::SCHEMA_ID,
 };
 
 /// `source` is this and the host's id.
@@ -80,6 +81,9 @@ pub struct HostInfo {
     pub cloud: Option<Cloud>,
     /// Id of this agent; constant over restarts.
     pub agent_id: String,
+    /// What is left out of its command lines. Belongs to the configuration, not to a recording.
+    #[serde(skip)]
+    pub redactor: Redactor,
 }
 
 /// Numbers events. The last number has to outlive the program: resume with it.

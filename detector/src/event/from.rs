@@ -311,7 +311,7 @@ pub(super) fn process(subject: &Subject, host: &HostInfo) -> ProcessFields {
     let image = subject.image.as_deref();
     let facts = subject.facts.as_deref();
     let args = image
-        .map(|image| text::arguments(&image.args))
+        .map(|image| text::arguments(&host.redactor.arguments(&image.args)))
         .unwrap_or_default();
     let digest = subject.file.as_ref().and_then(|file| match file.sha256 {
         Sha256::Digest(digest) => Some(HashFields {
@@ -325,7 +325,7 @@ pub(super) fn process(subject: &Subject, host: &HostInfo) -> ProcessFields {
         start: timestamp(subject.start_unix_ns),
         end: subject.ended_unix_ns.map(timestamp),
         name: text::plain(&subject.name),
-        title: image.map(|image| text::comm(&image.comm)),
+        title: image.map(|image| text::plain(&host.redactor.text(text::until_nul(&image.comm)))),
         executable: subject.path.as_deref().map(text::plain),
         args_truncated: image.map(|image| image.args_total_bytes as usize > image.args.len()),
         command_line: (!args.is_empty()).then(|| args.join(" ")),

@@ -33,12 +33,10 @@ pub struct Header {
 impl Header {
     /// The part of a configuration that a replay needs, as text.
     pub fn policy(config: &Config) -> String {
-        let policy = Config {
-            detect: config.detect.clone(),
-            network: config.network.clone(),
-            ..Config::default()
-        };
-        toml::to_string(&policy).expect("a configuration that was read can be written")
+        let mut policy =
+            toml::Table::try_from(config).expect("a configuration that was read can be written");
+        policy.retain(|section, _| ["detect", "network"].contains(&section));
+        toml::to_string(&policy).expect("a table of plain values")
     }
 
     /// The configuration that was in force when recording began.

@@ -1,9 +1,10 @@
 //! A recording in the making: the loop hands over bytes, a thread of its own compresses and writes them.
 //!
 //! The loop never waits: a batch that finds the queue full is dropped and its inputs counted as [`LOSS`]. The
-//! file belongs to root alone (0600): command lines are inside, and passwords are in command lines.
+//! file belongs to root alone (0600): command lines are inside, and passwords that nothing gives away may be in them.
 
 use std::{
+    borrow::Cow,
     fs::{File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt as _,
@@ -20,7 +21,10 @@ use super::{
     Header, RecordingError, Totals, Writer,
     writer::{at_ns, encode},
 };
-use crate::input::Input;
+use crate::{
+    event::Redactor,
+    input::{Exec, Input},
+};
 
 /// Name of the loss: inputs that are not in the recording.
 pub const LOSS: &str = "record_dropped";
@@ -57,6 +61,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Recorder {
     path: PathBuf,
+    redactor: Redactor,
     batch: Batch,
     sender: SyncSender<Batch>,
     shared: Arc<Shared>,
@@ -89,6 +94,7 @@ impl Recorder {
             })?;
         Ok(Recorder {
             path: path.to_owned(),
+            redactor: header.host.redactor.clone(),
             batch: Batch::default(),
             sender,
             shared,
@@ -101,11 +107,27 @@ impl Recorder {
         &self.path
     }
 
-    /// Adds what the engine is about to be told.
+    /// Adds what the engine is about to be told, without the secrets in its command lines.
     pub fn push(&mut self, input: Input<'_>) {
         if self.state() != State::Going {
             return;
         }
+        let redacted;
+        let input = match input {
+            Input::Exec(exec) => match self.redactor.arguments(&exec.args) {
+                Cow::Borrowed(_) => input,
+                Cow::Owned(args) => {
+                    let cut = exec.args_total_bytes.saturating_sub(exec.args.len() as u32);
+                    redacted = Exec {
+                        args_total_bytes: args.len() as u32 + cut,
+                        args: args.into(),
+                        ..exec.clone()
+                    };
+                    Input::Exec(&redacted)
+                }
+            },
+            other => other,
+        };
         let record = encode(input);
         let at_ns = at_ns(input);
         self.batch.bytes += record.len();

@@ -13,8 +13,8 @@ mod pagerduty;
 mod secret;
 pub mod stdout;
 mod syslog;
-mod tls;
-mod web;
+pub(super) mod tls;
+pub(super) mod web;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -148,7 +148,7 @@ pub fn build(config: &config::Sink) -> Result<Box<dyn Sink>, SinkError> {
 }
 
 /// An error with its causes: many texts stop at "error sending request".
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,8 +1,9 @@
 //! NATS JetStream: the stream of a fleet.
 //!
-//! Each event goes to `<subject>.<host id>.<type>` with its id as `Nats-Msg-Id`, so that the stream itself drops a
-//! repetition within its window. Delivered means acknowledged by the stream, that is stored by as many servers as it
-//! has replicas; one event is in flight at a time, so that the stream has them in order. The stream is the operator's: a subject that no stream listens to is a failure that is repeated, not a loss.
+//! Each event goes to `<subject>.<host id>.<type>` with `<source>/<id>` as `Nats-Msg-Id`, so that the stream itself drops
+//! a repetition within its window. Delivered means acknowledged by the stream, that is stored by as many servers as it
+//! has replicas; one event is in flight at a time, so that the stream has them in order. The stream is the operator's: a
+//! subject that no stream listens to is a failure that is repeated, not a loss.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -112,8 +113,12 @@ impl Nats {
     }
 
     async fn publish(&mut self, event: &Event) -> Reply {
-        let subject = match event.parse() {
-            Ok(parsed) => subject(&self.config.subject, &parsed.source, &parsed.kind),
+        let (subject, message_id) = match event.parse() {
+            Ok(parsed) => (
+                subject(&self.config.subject, &parsed.source, &parsed.kind),
+                // An id alone is unique on its host only: two hosts' heartbeats of one number are two events.
+                format!("{}/{}", parsed.source, event.id),
+            ),
             Err(reason) => return Reply::Refused(reason),
         };
         let context = match self.stream().await {
@@ -121,7 +126,7 @@ impl Nats {
             Err(reason) => return Reply::retry(reason),
         };
         let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_ID, event.id.as_str());
+        headers.insert(NATS_MESSAGE_ID, message_id.as_str());
         headers.insert("Content-Type", "application/cloudevents+json");
         let publish = context.publish_with_headers(subject, headers, event.body.clone());
         let acknowledgement = match publish.await {

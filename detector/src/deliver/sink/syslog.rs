@@ -106,27 +106,34 @@ impl Server {
     /// Writes a message, after those that a broken connection may have lost.
     async fn write(&mut self, message: Vec<u8>) -> std::io::Result<()> {
         if self.files.changed() {
-            // The next connection shows the new certificate; what was written on this one has arrived or is repeated.
+            // The next connection shows the new certificate; what was written on this one is said again.
             self.open = None;
         }
-        if self.open.as_mut().is_some_and(Stream::is_broken) {
-            self.open = None;
-        }
-        let stream = match &mut self.open {
-            Some(stream) => stream,
-            closed => {
-                let stream = closed.insert(self.address.connect().await?);
-                for (_, message) in &self.recent {
-                    stream.write(message).await?;
-                }
-                stream
-            }
-        };
+        self.connected().await?;
+        let stream = self.open.as_mut().expect("connected above");
         if let Err(error) = stream.write(&message).await {
             self.open = None;
             return Err(error);
         }
         self.remember(message);
+        Ok(())
+    }
+
+    /// The connection there is, or a new one on which everything recent is said again.
+    async fn connected(&mut self) -> std::io::Result<()> {
+        if self.open.as_mut().is_some_and(Stream::is_broken) {
+            self.open = None;
+        }
+        if self.open.is_some() {
+            return Ok(());
+        }
+        let mut stream = self.address.connect().await?;
+        for (_, message) in &self.recent {
+            stream.write(message).await?;
+        }
+        let now = Instant::now();
+        self.recent.iter_mut().for_each(|(at, _)| *at = now);
+        self.open = Some(stream);
         Ok(())
     }
 
@@ -148,21 +155,8 @@ impl Server {
     /// Looks whether the connection holds, and says again what a broken one may have lost.
     async fn look(&mut self) -> std::io::Result<()> {
         self.looked = Instant::now();
-        if self.open.as_mut().is_some_and(Stream::is_broken) {
-            self.open = None;
-        }
-        if self.open.is_none() {
-            let mut stream = self.address.connect().await?;
-            for (_, message) in &self.recent {
-                stream.write(message).await?;
-            }
-            self.open = Some(stream);
-            // From now on as if just written.
-            let now = Instant::now();
-            self.recent.iter_mut().for_each(|(at, _)| *at = now);
-        } else {
-            self.forget(Instant::now());
-        }
+        self.connected().await?;
+        self.forget(Instant::now());
         Ok(())
     }
 }

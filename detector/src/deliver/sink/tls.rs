@@ -15,7 +15,7 @@ use crate::config::Tls;
 ///
 /// # Errors
 /// A file cannot be read or does not hold what it should; or the system knows no authority and none is named.
-pub(super) fn client(config: &Tls) -> Result<ClientConfig, SinkError> {
+pub(in crate::deliver) fn client(config: &Tls) -> Result<ClientConfig, SinkError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring speaks TLS 1.2 and 1.3")

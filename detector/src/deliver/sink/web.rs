@@ -55,7 +55,7 @@ pub(super) enum Read {
     All,
 }
 
-pub(super) fn url(text: &str) -> Result<Url, SinkError> {
+pub(in crate::deliver) fn url(text: &str) -> Result<Url, SinkError> {
     text.parse().map_err(|error| SinkError::Address {
         address: text.to_owned(),
         reason: format!("{error}"),

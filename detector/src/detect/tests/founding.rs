@@ -24,6 +24,7 @@ fn host() -> HostInfo {
         cpu_count: 2,
         cloud: None,
         agent_id: "a1".to_owned(),
+        ..HostInfo::default()
     }
 }
 

@@ -199,6 +199,19 @@ async fn password_goes_as_basic_authentication() {
 }
 
 #[tokio::test]
+async fn proxy_is_asked_for_the_whole_address() {
+    let proxy = Server::start([OK]).await;
+    let mut behind = config("http://receiver.invalid/events");
+    behind.web.proxy = Some(proxy.url.clone());
+    assert_eq!(deliver(&behind, &["a"]).await.delivered, 1);
+    let head = proxy.received.lock().unwrap()[0].head.clone();
+    assert!(
+        head.starts_with("post http://receiver.invalid/events http/1.1"),
+        "{head}"
+    );
+}
+
+#[tokio::test]
 async fn private_authority_that_is_none_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ca.pem");

@@ -1,0 +1,185 @@
+//! A receiver that writes down what it gets and answers as it is told: well, badly, slowly or not at all.
+
+use std::{
+    io::{self, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// How one request is treated, after it was written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// This status, with a short JSON body.
+    Status(u16),
+    /// 429, and to be left alone for a second.
+    Busy,
+    /// 200 and half of the body that was announced.
+    HalfABody,
+    /// A status that comes one byte at a time.
+    ByteSlow,
+    /// The connection is closed without an answer.
+    Hangup,
+    /// Nothing, until the client gives up.
+    Silence,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub path: String,
+    /// Head in lower case.
+    pub head: String,
+    pub body: Value,
+}
+
+/// Decides how a request is treated, by its number and content.
+type Script = dyn Fn(usize, &Request) -> Act + Send + Sync;
+
+/// A running recorder.
+pub struct Recorder {
+    pub port: u16,
+    requests: Arc<Mutex<Vec<Request>>>,
+    over: Arc<AtomicBool>,
+}
+
+impl Recorder {
+    /// Answers every request with 202.
+    pub fn kind() -> Recorder {
+        Recorder::start(|_, _| Act::Status(202))
+    }
+
+    pub fn start(script: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Recorder {
+        Recorder::on(
+            TcpListener::bind("127.0.0.1:0").expect("loopback is up"),
+            script,
+        )
+    }
+
+    /// On a port that is known already.
+    pub fn on(
+        listener: TcpListener,
+        script: impl Fn(usize, &Request) -> Act + Send + Sync + 'static,
+    ) -> Recorder {
+        let port = listener.local_addr().expect("it listens").port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let over = Arc::new(AtomicBool::new(false));
+        let script: Arc<Script> = Arc::new(script);
+        let (log, done) = (Arc::clone(&requests), Arc::clone(&over));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if done.load(Relaxed) {
+                    return;
+                }
+                let (script, log, done) =
+                    (Arc::clone(&script), Arc::clone(&log), Arc::clone(&done));
+                thread::spawn(move || serve(&stream, &*script, &log, &done));
+            }
+        });
+        Recorder {
+            port,
+            requests,
+            over,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().expect("no holder panics").clone()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.over.store(true, Relaxed);
+        // Wakes the accept.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+/// Requests of one connection until it ends or the recorder is gone. A client that leaves in the middle is its own affair.
+fn serve(stream: &TcpStream, script: &Script, log: &Mutex<Vec<Request>>, over: &AtomicBool) {
+    let mut reader = BufReader::new(stream);
+    while let Ok(Some(request)) = read(&mut reader) {
+        if over.load(Relaxed) {
+            return;
+        }
+        let number = {
+            let mut log = log.lock().expect("no holder panics");
+            log.push(request.clone());
+            log.len() - 1
+        };
+        match answer(stream, script(number, &request)) {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return,
+        }
+    }
+}
+
+fn read(reader: &mut impl io::BufRead) -> io::Result<Option<Request>> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Ok(None);
+        }
+    }
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let head = head.to_ascii_lowercase();
+    let length = head
+        .split("content-length: ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
+    let mut body = vec![0; length.and_then(|length| length.parse().ok()).unwrap_or(0)];
+    reader.read_exact(&mut body)?;
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    Ok(Some(Request { path, head, body }))
+}
+
+/// Whether the connection stays open.
+fn answer(mut stream: &TcpStream, act: Act) -> io::Result<bool> {
+    match act {
+        Act::Status(status) => {
+            write!(
+                stream,
+                "HTTP/1.1 {status} x\r\ncontent-length: 2\r\n\r\n{{}}"
+            )?;
+            Ok(true)
+        }
+        Act::Busy => {
+            write!(
+                stream,
+                "HTTP/1.1 429 x\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
+            )?;
+            Ok(true)
+        }
+        Act::HalfABody => {
+            write!(
+                stream,
+                "HTTP/1.1 200 x\r\ncontent-length: 1000\r\n\r\n{{\"a\":"
+            )?;
+            Ok(false)
+        }
+        Act::ByteSlow => {
+            for byte in b"HTTP/1.1 202 x\r\ncontent-length: 0\r\n\r\n" {
+                stream.write_all(&[*byte])?;
+                thread::sleep(Duration::from_millis(5));
+            }
+            Ok(true)
+        }
+        Act::Hangup => Ok(false),
+        Act::Silence => {
+            // Ends when the client closes.
+            stream.read_to_end(&mut Vec::new())?;
+            Ok(false)
+        }
+    }
+}
