@@ -27,7 +27,7 @@ async fn campaign_on_five_hundred_hosts_is_one_page_and_the_stream_has_every_eve
     nats::make_stream(port).await;
     let password = nats::password(folder.path());
     let sinks = sinks(&format!(
-        "[sink.alertmanager]\nurls = [\"{}\"]\nrate_per_s = 10_000\nqueue = 10_000\n{}rate_per_s = 10_000\nqueue = 10_000\n",
+        "[sink.alertmanager]\nurls = [\"{}\"]\nrate_per_s = 10_000\n{}rate_per_s = 10_000\n",
         alertmanager.url(),
         nats::section(port, &password),
     ));
