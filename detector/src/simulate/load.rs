@@ -168,7 +168,7 @@ impl Generator {
                 length_s: (shortest_s, longest_s),
                 cores,
             } => {
-                if second % every_s == 0 {
+                if second.is_multiple_of(every_s) {
                     self.until_s = now_s + shortest_s + (longest_s - shortest_s) * random.f64();
                 }
                 self.during(now_s, cores)

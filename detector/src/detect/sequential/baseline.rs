@@ -298,7 +298,7 @@ mod tests {
         let mut baseline = days(1, 1_000, 9);
         let untaught = Baseline::new(0).table(&SATURATION, 3);
         assert_eq!(baseline.table(&SATURATION, 3), untaught);
-        assert!(baseline.turn(1 * 24, false));
+        assert!(baseline.turn(24, false));
         assert_eq!(baseline.table(&SATURATION, 3), untaught);
         assert!(baseline.turn(2 * 24, false));
         assert!(baseline.table(&SATURATION, 3)[1] > 0.79);
