@@ -242,6 +242,8 @@ impl Engine {
         let verdicts: Vec<Verdict> = image
             .judge()
             .filter(|verdict| !pending.said.contains(&verdict.kind))
+            // What may be accepted by its content waits for that, as long as any verdict waits for facts.
+            .filter(|verdict| image.settled || !self.book.may_excuse(verdict.kind))
             .collect();
         let path_unknown = image.class == super::path::PathClass::Unknown && !process.facts_current;
         let path_matters = path_unknown && !image.is_packaged()

@@ -1,9 +1,14 @@
 //! What people and earlier runs decide about incidents: accepted, resolved by hand, resumed after a restart.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Acceptance, Book, Finding, Incident, Moment, Severity, Status, Truncated, case::Case};
+use super::{
+    Acceptance, AcceptedBy, Book, Finding, FindingType, Incident, Moment, Severity, Status,
+    Truncated, case::Case,
+};
 use crate::{
     detect::world::World,
     input::ProcessKey,
@@ -106,7 +111,15 @@ impl Book {
         while at < self.cases.len() {
             let case = &mut self.cases[at];
             let mut by = None;
+            // A finding may be older than what is known of its process by now: its hash, its unit.
+            case.refresh(world);
+            let subject = case.incident.subject.as_deref().cloned().map(Arc::new);
             for finding in &mut case.incident.findings {
+                if let Some(subject) = &subject
+                    && finding.process == Some(subject.key)
+                {
+                    finding.subject = Some(Arc::clone(subject));
+                }
                 if excuse(finding, acceptances) {
                     by.clone_from(&finding.accepted);
                 }
@@ -142,6 +155,14 @@ pub(super) fn excuse(finding: &mut Finding, acceptances: &[Acceptance]) -> bool 
 }
 
 impl Book {
+    /// Whether a finding of this type could be excused by the content of the program, once that is known.
+    pub fn may_excuse(&self, kind: FindingType) -> bool {
+        let by_hash = |acceptance: &Acceptance| matches!(acceptance.by, AcceptedBy::Hash(_));
+        self.acceptances
+            .iter()
+            .any(|acceptance| by_hash(acceptance) && acceptance.findings.contains(&kind))
+    }
+
     /// Ends the case at `at`.
     pub(super) fn end(
         &mut self,

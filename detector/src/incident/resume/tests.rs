@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     detect::testing::{Bench, SECOND, exec, facts, file_id, key},
-    incident::{AcceptedBy, FindingType, Incident},
+    incident::Incident,
     input::{Exec, Input, Owner},
 };
 
@@ -89,8 +89,6 @@ fn what_is_accepted_is_told_as_info_with_the_acceptance_named() {
         let mut bench = Bench::new();
         let acceptance = accepted(by, findings, expires);
         bench.apply(Input::Accepted(T, std::slice::from_ref(&acceptance)));
-        // Facts first: what is judged before its content is known cannot be accepted by it.
-        bench.file(&facts(file_id(PATH), PATH, Owner::Unowned));
         start(&mut bench, key(900, T));
         bench.second();
         assert_eq!(bench.incidents().is_empty(), quiet, "{acceptance:?}");
@@ -110,7 +108,7 @@ fn what_is_accepted_is_told_as_info_with_the_acceptance_named() {
 fn an_open_incident_is_over_when_all_of_it_is_accepted_and_goes_on_when_a_part_is() {
     let mut bench = Bench::new();
     start(&mut bench, key(900, T));
-    bench.second();
+    bench.burn(8, &[]);
     let kinds: Vec<FindingType> = last(&bench).findings.iter().map(|f| f.kind).collect();
     assert!(kinds.len() > 1, "{kinds:?}");
     bench.apply(Input::Accepted(
