@@ -170,6 +170,7 @@ impl<W: Write> Story<W> {
             fact("runs as", user),
             fact("lineage", some(ancestors.join(" → "))),
             fact("talks to", some(talks.join(", "))),
+            fact("speaks", one("/network/protocol")),
             fact("CPU", cpu(event)),
             fact("written", written(event)),
             fact(

@@ -218,22 +218,15 @@ impl Bench {
     }
 
     pub fn packaged(&mut self, path: &str) {
-        self.owned_by(path, Owner::Package("some".to_owned()));
+        self.file(&facts(
+            file_id(path),
+            path,
+            Owner::Package("some".to_owned()),
+        ));
     }
 
     pub fn unowned(&mut self, path: &str) {
-        self.owned_by(path, Owner::Unowned);
-    }
-
-    /// Every file has content of its own.
-    fn owned_by(&mut self, path: &str, owner: Owner) {
-        let id = file_id(path);
-        let mut digest = [0xab; 32];
-        digest[..8].copy_from_slice(&id.inode.to_be_bytes());
-        self.file(&ExecutableFacts {
-            sha256: Sha256::Digest(digest),
-            ..facts(id, path, owner)
-        });
+        self.file(&facts(file_id(path), path, Owner::Unowned));
     }
 
     pub fn file(&mut self, facts: &ExecutableFacts) {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use detector_common::event::{Connection, connection::change};
+
 use super::{
     Acceptance, Contact, ContactState, CpuEvidence, Culprit, Evidence, Finding, FindingType,
     Impact, Incident, Moment, Severity, Status, Truncated, Victim, case::Case, correlate, id::Ids,
@@ -19,7 +21,6 @@ use crate::{
     input::{ExecutableId, Loss, ProcessKey},
     output::Output,
 };
-use detector_common::event::{Connection, connection::change};
 
 /// Most incidents open at a time.
 const MAX_OPEN: usize = 256;
@@ -340,6 +341,13 @@ impl Book {
             let subject = case.incident.subject.as_ref();
             let image = subject.and_then(|subject| subject.image.as_ref());
             case.dirty |= image.is_some_and(|image| image.executable.id == id);
+            if let Some(file) = world.executables.get(id) {
+                case.know_file(id, file);
+            }
+            // What is accepted by hash is accepted although the hash came late.
+            for finding in &mut case.incident.findings {
+                excuse(finding, &self.acceptances);
+            }
         }
         let untold = |case: &Case| !case.told && case.executables.contains(&id);
         let Some(young) = self.cases.iter().position(untold) else {

@@ -1,12 +1,14 @@
 //! One open incident and what is needed to carry it on: its members, scopes and what was sent.
 
+use std::sync::Arc;
+
 use super::{
     Contact, Culprit, Finding, FindingType, Incident, MAX_PARTS, Moment, Severity, Subject,
     correlate, narrate, score,
 };
 use crate::{
     detect::{rule::cpu_saturation::Scope, rule::event_loss, world::World},
-    input::{ExecutableId, Loss, Owner, ProcessKey},
+    input::{ExecutableFacts, ExecutableId, Loss, Owner, ProcessKey},
 };
 
 /// A process of an incident.
@@ -177,6 +179,17 @@ impl Case {
     pub(super) fn has_content(&self, digest: [u8; 32], world: &World) -> bool {
         let mut files = self.executables.iter();
         files.any(|id| correlate::digest(*id, world) == Some(digest))
+    }
+
+    /// Adds what is known about a file to the findings that came before it.
+    pub(super) fn know_file(&mut self, id: ExecutableId, file: &Arc<ExecutableFacts>) {
+        let subjects = self.incident.findings.iter_mut();
+        for subject in subjects.filter_map(|finding| finding.subject.as_mut()) {
+            let image = subject.image.as_ref();
+            if image.is_some_and(|image| image.executable.id == id) {
+                Arc::make_mut(subject).file = Some(Arc::clone(file));
+            }
+        }
     }
 
     /// Takes over another incident that nobody was told of.

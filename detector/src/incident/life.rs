@@ -62,6 +62,7 @@ impl Book {
 
     /// Sends the changes that need not or no longer wait.
     pub fn flush(&mut self, world: &mut World, out: &mut Vec<Output>) {
+        self.drop_excused(world, out);
         let interval_ns = world.config.update_interval_s.saturating_mul(1_000_000_000);
         let now_ns = world.now_ns();
         for case in &mut self.cases {
@@ -79,6 +80,22 @@ impl Book {
             if rises || case.dirty && due {
                 case.emit(Change::Updated, world, out);
             }
+        }
+    }
+
+    /// What was accepted before anybody was told of it is no incident: its findings are for the record.
+    fn drop_excused(&mut self, world: &mut World, out: &mut Vec<Output>) {
+        let mut at = 0;
+        while at < self.cases.len() {
+            let case = &self.cases[at];
+            let mut findings = case.incident.findings.iter();
+            if case.told || findings.any(|finding| finding.severity >= Severity::Warning) {
+                at += 1;
+                continue;
+            }
+            let case = self.cases.remove(at);
+            case.release(world);
+            out.extend(case.incident.findings.into_iter().map(Output::Finding));
         }
     }
 

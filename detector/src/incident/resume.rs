@@ -182,7 +182,10 @@ impl Book {
         }
         case.incident.status = Status::Resolved;
         case.incident.resolved_unix_ns = Some(now_unix_ns);
-        case.emit(Change::Resolved, world, out);
+        // One that nobody was told of ends as quietly.
+        if case.told {
+            case.emit(Change::Resolved, world, out);
+        }
         case.release(world);
         self.remember(case, now_ns);
     }

@@ -21,6 +21,13 @@ fn dropped(of: ProcessKey, parent: ProcessKey, path: &str) -> Exec {
     exec
 }
 
+/// A file of no package with content of its own.
+fn unowned(bench: &mut Bench, path: &str, content: u8) {
+    let mut facts = facts(file_id(path), path, Owner::Unowned);
+    facts.sha256 = Sha256::Digest([content; 32]);
+    bench.file(&facts);
+}
+
 fn changes(bench: &Bench) -> Vec<(Change, Severity)> {
     bench
         .incidents()
@@ -172,9 +179,7 @@ fn the_same_content_under_another_name_is_the_same_incident_from_the_first_word(
     let copies = ["/dev/shm/x", "/var/tmp/.y/z"];
     for (n, path) in (0..).zip(copies) {
         bench.exec(&dropped(key(900 + n, T + u64::from(n)), INIT, path));
-        let mut facts = facts(file_id(path), path, Owner::Unowned);
-        facts.sha256 = Sha256::Digest([7; 32]);
-        bench.file(&facts);
+        unowned(&mut bench, path, 7);
     }
     let ids: BTreeSet<_> = bench
         .incidents()
@@ -184,7 +189,7 @@ fn the_same_content_under_another_name_is_the_same_incident_from_the_first_word(
     assert_eq!((ids.len(), bench.engine.open_incidents()), (1, 1));
     let other = key(950, T + 5);
     bench.exec(&dropped(other, INIT, "/dev/shm/other"));
-    bench.unowned("/dev/shm/other");
+    unowned(&mut bench, "/dev/shm/other", 8);
     assert_eq!(bench.engine.open_incidents(), 2, "other content");
     bench.exit(key(900, T), 0);
     for _ in 0..20 {
@@ -211,7 +216,7 @@ fn a_session_below_a_suspect_is_an_incident_of_its_own_that_names_the_first() {
     bench.run(agent, runuser, "/usr/sbin/runuser");
     bench.fork(runuser, tool);
     bench.exec(&dropped(tool, runuser, "/var/tmp/.x/tool"));
-    bench.unowned("/var/tmp/.x/tool");
+    unowned(&mut bench, "/var/tmp/.x/tool", 9);
     let incidents = bench.incidents();
     let [(_, first), (_, second)] = incidents[..] else {
         panic!("{incidents:#?}");
@@ -277,6 +282,30 @@ fn a_verdict_that_comes_after_the_end_opens_nothing() {
         .map(|finding| finding.kind)
         .collect();
     assert_eq!(kinds, [FindingType::NewBinary], "for the record");
+}
+
+#[test]
+fn a_program_that_is_started_again_and_again_is_one_incident() {
+    let mut bench = Bench::new();
+    let (web, shell) = (key(800, T), key(801, T + 1));
+    bench.run(INIT, web, "/usr/sbin/php-fpm8.2");
+    bench.run(web, shell, "/bin/sh");
+    let path = "/var/www/x/wp-content/uploads/.x/again";
+    for n in 0..5 {
+        let of = key(900 + n, bench.now_ns);
+        bench.fork(shell, of);
+        bench.exec(&dropped(of, shell, path));
+        bench.unowned(path);
+        bench.burn(10, &[(of, 2 * SECOND)]);
+        bench.exit(of, 0);
+        bench.second();
+    }
+    let ids: BTreeSet<_> = bench
+        .incidents()
+        .iter()
+        .map(|(_, incident)| incident.id)
+        .collect();
+    assert_eq!(ids.len(), 1, "{:?}", changes(&bench));
 }
 
 #[test]

@@ -94,6 +94,12 @@ fn story(report: &Report, options: &Options) -> Vec<Check> {
     let pool = report.pool.to_string();
     let claim = format!("a destination is {pool}, where the stub listens");
     fact(claim, &pool, &destinations);
+    if sees_payload() {
+        let claim = "network.protocol is stratum, by what it says and not by the port".to_owned();
+        fact(claim, "stratum", &|event| {
+            one(text(event, "/network/protocol"))
+        });
+    }
 
     let ancestors: BTreeSet<String> = report.incident_events().flat_map(lineage).collect();
     checks.push(Check {
@@ -104,6 +110,13 @@ fn story(report: &Report, options: &Options) -> Vec<Check> {
     checks.push(quiet_before(report));
     checks.push(resolved(report, options));
     checks
+}
+
+/// Whether the daemon can look at what a suspect says: its program hangs in the tree of cgroup v2.
+fn sees_payload() -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut kinds = mounts.lines().filter_map(|mount| mount.split(' ').nth(2));
+    kinds.any(|kind| kind == "cgroup2")
 }
 
 /// Serving pages is not an incident.
