@@ -27,4 +27,5 @@ pub mod skip;
 pub mod story;
 pub mod sys;
 pub mod told;
+pub mod trace;
 pub mod web_stack;
