@@ -1,6 +1,6 @@
 //! The trace as inputs: what happens when, who gets the CPUs, and the answers to the engine's questions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use detector::{
     event::CloudEvent,
@@ -38,7 +38,8 @@ pub struct Play {
     /// By time, then by order of being added.
     due: BTreeMap<(u64, u64), Event>,
     added: u64,
-    ready: std::collections::VecDeque<OwnedInput>,
+    now_ns: u64,
+    ready: VecDeque<OwnedInput>,
     totals: Vec<Vec<Totals>>,
     told: Vec<u64>,
     noise: Vec<(fastrand::Rng, Vec<f64>)>,
@@ -53,7 +54,8 @@ impl Play {
         let mut play = Play {
             due: BTreeMap::new(),
             added: 0,
-            ready: std::collections::VecDeque::new(),
+            now_ns: START_NS,
+            ready: VecDeque::new(),
             totals: processes
                 .iter()
                 .map(|process| vec![Totals::default(); process.threads as usize])
@@ -145,19 +147,19 @@ impl Play {
             judge.apply(input.borrow(), &mut tell);
             for errand in judge.errands() {
                 if let Output::Enrich(question) = errand {
-                    self.answer(&question, now_ns(&input));
+                    self.answer(&question);
                 }
             }
         }
     }
 
-    /// A question of the engine, asked at that time.
-    pub fn answer(&mut self, question: &Enrich, at_ns: u64) {
+    /// A question of the engine, asked after the last input.
+    pub fn answer(&mut self, question: &Enrich) {
         let asked = |process: &super::Process| process.key == question.process;
         let Some(process) = self.trace.processes.iter().find(|process| asked(process)) else {
             return;
         };
-        let told_ns = at_ns + ANSWER_NS;
+        let told_ns = self.now_ns + ANSWER_NS;
         let image = process.image_at(told_ns);
         let file = process.images.iter().map(|(_, image)| image);
         let file = question
@@ -407,6 +409,7 @@ impl Iterator for Play {
                 return Some(input);
             }
             let ((at_ns, _), event) = self.due.pop_first()?;
+            self.now_ns = at_ns;
             self.happen(at_ns, event);
         }
     }
@@ -416,22 +419,6 @@ fn key(port: u16) -> ListenKey {
     ListenKey {
         network_namespace: record::NETWORK_NAMESPACE,
         port: u32::from(port),
-    }
-}
-
-/// When the engine learned it.
-fn now_ns(input: &OwnedInput) -> u64 {
-    match input {
-        OwnedInput::Fork(fork) => fork.header.time_ns,
-        OwnedInput::Exec(exec) if exec.observed == Observed::Snapshot => START_NS,
-        OwnedInput::Exec(exec) => exec.at_ns,
-        OwnedInput::Exit(exit) => exit.header.time_ns,
-        OwnedInput::ThreadEnd(end) => end.header.time_ns,
-        OwnedInput::Connection(connection) => connection.header.time_ns,
-        OwnedInput::Scan(scan) => scan.at_ns,
-        OwnedInput::Sockets(at_ns, _)
-        | OwnedInput::Process(at_ns, _)
-        | OwnedInput::Executable(at_ns, _) => *at_ns,
     }
 }
 
