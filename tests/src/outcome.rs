@@ -28,6 +28,8 @@ pub struct Life {
     pub warned_at: Option<String>,
     /// When it first was `critical`, RFC 3339.
     pub paged_at: Option<String>,
+    /// When it first said that CPU time is taken (`impact.…`), RFC 3339.
+    pub impact_at: Option<String>,
     /// Programs that it or its findings were about at any time, by path.
     pub programs: BTreeSet<String>,
 }
@@ -57,6 +59,7 @@ impl Outcome {
                     last: (*data).clone(),
                     warned_at: None,
                     paged_at: None,
+                    impact_at: None,
                     programs: BTreeSet::new(),
                 });
                 self.lives.len() - 1
@@ -68,6 +71,15 @@ impl Outcome {
         }
         if data.incident.severity == "critical" {
             life.paged_at.get_or_insert_with(|| event.time.clone());
+        }
+        let is_impact = |kind: &str| kind.starts_with("impact.");
+        if data
+            .incident
+            .findings
+            .iter()
+            .any(|finding| is_impact(&finding.kind))
+        {
+            life.impact_at.get_or_insert_with(|| event.time.clone());
         }
         let of_process = data.process.iter().flat_map(|process| {
             let verdict = process.executable_verdict.as_ref();
