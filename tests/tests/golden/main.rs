@@ -5,11 +5,21 @@
 
 use std::{fs, path::PathBuf};
 
-use detector::{judge::Judge, source::replay::Replay};
+use detector::{
+    config::Config,
+    detect::Seed,
+    judge::Judge,
+    render::{Lives, Style},
+    source::replay::Replay,
+};
 use tests::{
     outcome::{Life, Outcome},
+    trace,
     traces::{self, Truth},
 };
+
+/// What the table shows: one that pages, one that warns.
+const TABLE: [&str; 2] = ["benign-backup", "hostile-memfd"];
 
 /// Of the stored traces; any would do.
 const SEED: u64 = 1;
@@ -18,10 +28,9 @@ fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// Compares with `golden/NAME.json`, or stores it.
-fn agrees(name: &str, outcome: &Outcome) -> Result<(), String> {
-    let path = folder("golden").join(format!("{name}.json"));
-    let now = outcome.text();
+/// Compares with `golden/NAME`, or stores it.
+fn agrees(name: &str, now: &str) -> Result<(), String> {
+    let path = folder("golden").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, now).expect("the folder is there");
         return Ok(());
@@ -57,7 +66,7 @@ fn all_agree(results: impl Iterator<Item = Result<(), String>>) {
 fn incidents_of_the_library_are_as_stored() {
     all_agree(traces::all().map(|case| {
         let outcome = Outcome::of_trace(case.trace(SEED), case.seconds);
-        agrees(case.name, &outcome)
+        agrees(&format!("{}.json", case.name), &outcome.text())
     }));
 }
 
@@ -125,6 +134,19 @@ fn incidents_of_recorded_runs_are_as_stored() {
             "{name}: {:?}",
             source.skipped().first
         );
-        agrees(&format!("recorded-{name}"), &outcome)
+        agrees(&format!("recorded-{name}.json"), &outcome.text())
     }));
+}
+
+#[test]
+fn the_table_of_a_replay_is_as_stored() {
+    let mut lives = Lives::default();
+    for case in traces::all().filter(|case| TABLE.contains(&case.name)) {
+        let host = trace::host(2);
+        let mut judge = Judge::new(Config::default().for_engine(&[]), Seed(7), host);
+        let play = case.trace(SEED).play(case.seconds);
+        play.drive(&mut judge, |event| lives.add(event));
+    }
+    let table = lives.table(Style::default(), true);
+    all_agree(std::iter::once(agrees("table.txt", &table)));
 }
