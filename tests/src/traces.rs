@@ -31,7 +31,7 @@ pub enum Truth {
     Hostile {
         /// Path of the executable, script or memfd.
         executable: &'static str,
-        /// Share of the whole host that it takes while it works (0–1).
+        /// Share of the whole host that it takes from its first second on (0–1).
         load: f64,
     },
 }

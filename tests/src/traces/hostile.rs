@@ -33,7 +33,7 @@ cases! {
         "half of the time on, half off";
     throttled_20, "/tmp/.perf.c/worker", 0.2, 900,
         "a fifth of the time on";
-    ramping, "/tmp/ramp", 1.0, 720,
+    ramping, "/tmp/ramp", 0.0, 720,
         "the load grows over five minutes";
     one_thread, "/tmp/one", 0.5, 240,
         "one of two CPUs";
