@@ -78,6 +78,7 @@ impl Kept {
             OwnedInput::Exit(exit) => self.has(exit.process),
             OwnedInput::ThreadEnd(end) => self.processes.iter().any(|key| key.tgid == end.tgid),
             OwnedInput::Connection(connection) => self.has(connection.process),
+            OwnedInput::Payload(payload) => self.has(payload.process),
             OwnedInput::Process(_, facts) => self.has(facts.process),
             OwnedInput::Executable(_, facts) => self.executables.contains(&facts.id),
             OwnedInput::Scan(_) | OwnedInput::Sockets(..) => true,

@@ -161,6 +161,7 @@ impl Image {
             owner: loaded.owner.clone().map_or(Owner::Unowned, Owner::Package),
             sha256: Sha256::Digest(Hash::digest(&loaded.path).into()),
             modified_unix_ns: Some(loaded.changed_unix_s * 1_000_000_000),
+            known: None,
         }
     }
 }
