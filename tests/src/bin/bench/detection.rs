@@ -275,8 +275,8 @@ fn report(args: &Args, measured: &[Measured], simulated: &[Days]) -> String {
         "# Detection, measured\n\n\
          Written by `cargo xtask bench detection --runs {} --days {} --seed {}`: made-up traces and simulated hosts\n\
          (`tests/src/traces.rs`, `detector/src/simulate/`), default settings, detector {}. The same command gives the\n\
-         same figures. Intervals are 95 %. Delays are seconds from the begin of the load or, for \"named\" and \"woken\",\n\
-         from the exploit, half a second before it.\n\n{}\n![Delays by variant](detection.svg)\n\n\
+         same figures. Intervals are 95 %; runs of a trace differ by background load and by the moment only, so they speak of\n\
+         that and not of the world. Delays are seconds from the exploit; the load begins up to half a second later.\n\n{}\n![Delays by variant](detection.svg)\n\n\
          ## Hostile\n\n{}\n## Benign\n\n{}\n## Simulated hosts\n\n{}",
         args.runs,
         args.days,
