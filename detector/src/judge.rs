@@ -18,6 +18,7 @@ pub struct Judge {
     host: HostInfo,
     sequence: Sequence,
     outputs: Vec<Output>,
+    errands: Vec<Output>,
 }
 
 impl Judge {
@@ -28,6 +29,7 @@ impl Judge {
             host,
             sequence: Sequence::after(0),
             outputs: Vec::new(),
+            errands: Vec::new(),
         }
     }
 
@@ -38,6 +40,7 @@ impl Judge {
 
     /// Takes one input and tells what would have been sent.
     pub fn apply(&mut self, input: Input<'_>, mut tell: impl FnMut(CloudEvent)) {
+        self.errands.clear();
         self.engine.apply(input, &mut self.outputs);
         let (host, sequence) = (&self.host, &mut self.sequence);
         for output in self.outputs.drain(..) {
@@ -48,10 +51,14 @@ impl Judge {
                 Output::Finding(finding) => {
                     tell(event::finding(&finding, host, sequence));
                 }
-                // Errands to the world.
-                _ => {}
+                errand => self.errands.push(errand),
             }
         }
+    }
+
+    /// What the last input made the engine ask of the world, for whoever plays the world.
+    pub fn errands(&mut self) -> impl Iterator<Item = Output> {
+        self.errands.drain(..)
     }
 
     /// The engine, for its counters.

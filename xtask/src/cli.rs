@@ -1,6 +1,6 @@
 //! What `cargo xtask` understands, and the help that teaches it by example.
 
-use crate::{build, demo, run, setup, test};
+use crate::{bench, build, demo, run, setup, test};
 use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -10,13 +10,14 @@ Examples:
   cargo xtask test                          everything; what was skipped, and why, is named
   cargo xtask test exec -- --nocapture      the tests whose name contains `exec`
   cargo xtask lint                          rustfmt, clippy and licences: all that review insists on
+  cargo xtask bench detection --write docs  recall, precision, delays and false alarms, kept in docs/
   cargo xtask build --debug                 with logging from inside the probes
   cargo xtask --toolchain distro setup      the distribution's BPF compiler instead of rustup's nightly";
 
 /// The command line.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
-#[command(about = "Set up, build, run, test, lint and demonstrate detector")]
+#[command(about = "Set up, build, run, test, lint, measure and demonstrate detector")]
 pub struct Cli {
     #[command(flatten)]
     pub setup: setup::Args,
@@ -37,6 +38,8 @@ pub enum Verb {
     Test(test::Args),
     /// Check formatting, clippy and licences
     Lint,
+    /// Measure what the documentation states, such as `bench detection`
+    Bench(bench::Args),
     /// Stage an attack on a small web site and watch the daemon notice
     Demo(demo::Args),
 }

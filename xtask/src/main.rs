@@ -1,6 +1,7 @@
 //! `cargo xtask`: one file per verb. This one parses, dispatches and turns errors into exit codes.
 
 mod apt;
+mod bench;
 mod bpf;
 mod build;
 mod chores;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::verb(setup, args),
         Verb::Test(args) => test::verb(setup, args),
         Verb::Lint => lint::verb(setup),
+        Verb::Bench(args) => bench::verb(setup, args),
         Verb::Demo(args) => demo::verb(setup, args),
     };
     result.unwrap_or_else(|error| {

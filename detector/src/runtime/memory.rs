@@ -31,8 +31,9 @@ impl Runtime {
             };
             if let Some(resumed) = &earlier.resumed {
                 tracing::info!(id, "incident goes on");
-                self.engine
-                    .apply(Input::Resumed(resumed), &mut self.outputs);
+                // Not acted on yet: the report has to know of it first.
+                let (engine, outputs) = (&mut self.engine, &mut self.outputs);
+                record::tell(Input::Resumed(resumed), &mut self.recorder, engine, outputs);
             }
             self.report.earlier(earlier, now);
         }

@@ -13,5 +13,6 @@ mod listener;
 mod loss;
 mod mining;
 mod payload;
+mod replay;
 mod scenario;
 mod state;
