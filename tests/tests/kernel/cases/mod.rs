@@ -15,3 +15,4 @@ mod mining;
 mod payload;
 mod scenario;
 mod state;
+mod verdict;
