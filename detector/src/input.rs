@@ -251,7 +251,7 @@ pub struct ProcessFacts {
     /// Target of `/proc/PID/exe`, without ` (deleted)`.
     #[serde(default, with = "serde_bytes")]
     pub executable_path: Option<Box<[u8]>>,
-    /// For a script: its absolute path.
+    /// For a script, or a program run through the dynamic loader: its absolute path.
     #[serde(default, with = "serde_bytes")]
     pub script_path: Option<Box<[u8]>>,
     /// Target of `/proc/PID/cwd`.
@@ -265,6 +265,50 @@ pub struct ProcessFacts {
     pub container_id: Option<String>,
     /// Name of the real user.
     pub user_name: Option<String>,
+    /// The command line it shows now, NUL-separated, cut at [`TITLE_BYTES`]: a process may rewrite it.
+    #[serde(default, with = "serde_bytes")]
+    pub title: Option<Box<[u8]>>,
+    /// What its dynamic loader was told to load before everything else.
+    #[serde(default)]
+    pub preloads: Vec<Preload>,
+}
+
+/// Bytes kept of a command line that is compared with the one of the exec.
+pub const TITLE_BYTES: usize = 256;
+
+/// A shared object that the dynamic loader loads before all others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preload {
+    /// Who says so.
+    pub from: PreloadFrom,
+    /// Its path as written there.
+    #[serde(with = "serde_bytes")]
+    pub path: Box<[u8]>,
+    /// Identity; `None`: not reached.
+    pub id: Option<ExecutableId>,
+    /// Which package it belongs to.
+    pub owner: Owner,
+}
+
+/// Where a preload is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PreloadFrom {
+    /// `LD_PRELOAD` of the process.
+    Environment,
+    /// `/etc/ld.so.preload`, for every process of the host.
+    SystemFile,
+}
+
+/// The script a process runs, or the program it runs through the dynamic loader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptFacts {
+    /// The process.
+    pub process: ProcessKey,
+    /// The path that was looked at, as in [`ProcessFacts::script_path`].
+    #[serde(with = "serde_bytes")]
+    pub path: Box<[u8]>,
+    /// What lies there now, under its own identity.
+    pub file: ExecutableFacts,
 }
 
 /// What enrichment found about a file (an executable, or a script by its own identity).
@@ -277,10 +321,19 @@ pub struct ExecutableFacts {
     pub path: Option<Box<[u8]>>,
     /// Which package it belongs to.
     pub owner: Owner,
+    /// Whether it still is what that package shipped; `None`: no package owns it.
+    #[serde(default)]
+    pub integrity: Option<Integrity>,
+    /// A package that ships another program of this name in a system folder; only for what no package owns.
+    #[serde(default)]
+    pub namesake: Option<String>,
     /// Its hash, or why there is none.
     pub sha256: Sha256,
     /// Last change of the content (`st_mtime`), ns since 1970.
     pub modified_unix_ns: Option<i64>,
+    /// What the file system says; `None`: not reached.
+    #[serde(default)]
+    pub stat: Option<FileStat>,
     /// It has run on this host for long enough without an incident.
     #[serde(default)]
     pub known: Option<Known>,
@@ -292,6 +345,39 @@ pub struct Known {
     /// When it was first seen here, ns since 1970.
     pub first_seen_unix_ns: i64,
 }
+
+/// What the file system says about a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStat {
+    /// Owner of the file.
+    pub uid: u32,
+    /// The owner's name.
+    pub user_name: Option<String>,
+    /// `st_mode`.
+    pub mode: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Birth of the inode, ns since 1970; `None`: this file system does not remember.
+    pub born_unix_ns: Option<i64>,
+}
+
+/// Whether a packaged file still is what its package shipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Integrity {
+    /// The package's digest.
+    Intact,
+    /// Another content than shipped.
+    Modified,
+    /// A configuration file that differs from the shipped one: administrators may change those.
+    Edited,
+    /// Not told, and why.
+    Unknown(#[serde(deserialize_with = "name::interned")] Name),
+}
+
+/// Reason of an [`Owner::Unknown`]: nobody could look, but somebody may the next time it runs.
+pub const NOT_REACHED: &str = "file not reached";
+/// Reason of an [`Integrity::Unknown`]: a package manager is at work, ask again.
+pub const PACKAGES_CHANGE: &str = "package database is changing";
 
 /// Package ownership of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -349,6 +435,8 @@ pub enum Input<'a> {
     Process(u64, &'a ProcessFacts),
     /// Enrichment of an executable, and when it arrived (ns since boot).
     Executable(u64, &'a ExecutableFacts),
+    /// Enrichment of the script a process runs, and when it arrived (ns since boot).
+    Script(u64, &'a ScriptFacts),
     /// What was learned before the daemon was started: before the first pass.
     Baseline(&'a Baseline),
     /// Everything that is accepted from now on, and when (ns since boot).
@@ -382,6 +470,8 @@ pub enum OwnedInput {
     Process(u64, Box<ProcessFacts>),
     /// See [`Input::Executable`].
     Executable(u64, Box<ExecutableFacts>),
+    /// See [`Input::Script`].
+    Script(u64, Box<ScriptFacts>),
     /// See [`Input::Baseline`].
     Baseline(Box<Baseline>),
     /// See [`Input::Accepted`].
@@ -406,6 +496,7 @@ impl OwnedInput {
             OwnedInput::Sockets(at_ns, sockets) => Input::Sockets(*at_ns, sockets),
             OwnedInput::Process(at_ns, facts) => Input::Process(*at_ns, facts),
             OwnedInput::Executable(at_ns, facts) => Input::Executable(*at_ns, facts),
+            OwnedInput::Script(at_ns, facts) => Input::Script(*at_ns, facts),
             OwnedInput::Baseline(baseline) => Input::Baseline(baseline),
             OwnedInput::Accepted(at_ns, acceptances) => Input::Accepted(*at_ns, acceptances),
             OwnedInput::Resolve(at_ns, resolve) => Input::Resolve(*at_ns, resolve),
@@ -430,6 +521,7 @@ impl From<Input<'_>> for OwnedInput {
             Input::Executable(at_ns, facts) => {
                 OwnedInput::Executable(at_ns, Box::new(facts.clone()))
             }
+            Input::Script(at_ns, facts) => OwnedInput::Script(at_ns, Box::new(facts.clone())),
             Input::Baseline(baseline) => OwnedInput::Baseline(Box::new(baseline.clone())),
             Input::Accepted(at_ns, acceptances) => {
                 OwnedInput::Accepted(at_ns, acceptances.to_vec())

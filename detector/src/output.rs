@@ -52,10 +52,13 @@ pub struct Enrich {
     pub process: ProcessKey,
     /// Real user id, for the name.
     pub uid: u32,
-    /// The executable whose owner and hash are wanted; `None`: only the process's own facts.
+    /// The image it runs, if that is known.
     pub executable: Option<ExecutableId>,
-    /// Path as passed to `execve`, in case the process is gone or runs a script.
+    /// Whether the owner and hash of that file are wanted, or only the process's own facts.
+    pub file_wanted: bool,
+    /// Path of the executable as passed to `execve`, in case the process is gone. Empty for a script:
+    /// its path says nothing about where the interpreter lies.
     pub filename: Box<[u8]>,
-    /// Whether `filename` is a script.
-    pub script: bool,
+    /// The script, or the program given to the dynamic loader; may be relative.
+    pub script: Option<Box<[u8]>>,
 }

@@ -22,7 +22,7 @@ use crate::{
     detect::{self, Engine},
     enrich::{self, Answer, Enricher},
     event, host,
-    input::{Input, Scan},
+    input::{Input, Scan, ScriptFacts},
     kernel::{Facts, Loaded, Plan, Probe, Sizes, State, WatchError},
     loss::Losses,
     output::Output,
@@ -322,7 +322,8 @@ impl Runtime {
 
     fn answer(&mut self, answer: Answer) {
         let now_ns = Clock::now().boot_ns;
-        if let Answer::Executable(facts) | Answer::Script { facts, .. } = &answer {
+        if let Answer::Executable(facts) | Answer::Script(ScriptFacts { file: facts, .. }) = &answer
+        {
             self.saw(facts);
         }
         let (engine, outputs) = (&mut self.engine, &mut self.outputs);
@@ -332,8 +333,7 @@ impl Runtime {
             Answer::Executable(facts) => apply(Input::Executable(now_ns, &facts)),
             Answer::Snapshot(exec) => apply(Input::Exec(&exec)),
             Answer::Sockets(sockets) => apply(Input::Sockets(now_ns, &sockets)),
-            // Scripts are judged by place and lineage so far, and remembered.
-            Answer::Script { .. } => {}
+            Answer::Script(facts) => apply(Input::Script(now_ns, &facts)),
             Answer::SnapshotEnd { told, missed } => {
                 let probes = self.loaded.status.attached().count();
                 tracing::info!(probes, processes = told, missed, "detector ready");

@@ -234,6 +234,7 @@ pub fn host(cpus: u32) -> HostInfo {
         cpu_count: cpus,
         cloud: None,
         agent_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        ..HostInfo::default()
     }
 }
 

@@ -172,7 +172,7 @@ fn add_rust_src(steps: &mut Steps) -> Result<Option<String>> {
     })
 }
 
-/// nginx and php-fpm as programs. The demo and the scenarios run them as their own children, never as the system's services.
+/// nginx and php-fpm as programs, and for tests rpm, which makes real databases in temporary folders. The demo and the scenarios run them as their own children, never as the system's services.
 fn web_server(steps: &mut Steps, needs: Needs) -> Result<()> {
     let mut packages = Vec::new();
     if !has_program("nginx") {
@@ -181,12 +181,15 @@ fn web_server(steps: &mut Steps, needs: Needs) -> Result<()> {
     if !has_program("php-fpm") {
         packages.push("php-fpm".to_owned());
     }
+    if needs == Needs::Test && !has_program("rpmbuild") {
+        packages.push("rpm".to_owned());
+    }
     if packages.is_empty() {
         return Ok(());
     }
     let wanted = packages.join(" and ");
     if apt::is_here() && privilege::is_root() {
-        steps.note(format!("- {wanted} (apt): the site that the demo and the scenarios attack; its services stay stopped"));
+        steps.note(format!("- {wanted} (apt): what the demo and the scenarios attack and the tests compare with; services stay stopped"));
         let stopped = KeepStopped::begin(steps);
         let installed = apt::install(steps, &packages);
         stopped.end(steps)?;
@@ -203,7 +206,7 @@ fn web_server(steps: &mut Steps, needs: Needs) -> Result<()> {
     match needs {
         Needs::Demo => bail!("{wanted} is missing; {how}"),
         Needs::Build | Needs::Test => steps.note(format!(
-            "without {wanted}, scenarios with a web server are skipped; {how}"
+            "without {wanted}, the tests that need it are skipped; {how}"
         )),
     }
     Ok(())

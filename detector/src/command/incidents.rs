@@ -238,8 +238,8 @@ fn recognised(process: &ProcessFields, by: Option<By>) -> anyhow::Result<Accepte
                         "its path was cut or has bytes that cannot be told back; use --by hash",
                     )?
                     .into(),
-                uid: match verdict {
-                    Some(verdict) if !script => Some(verdict.owner_uid),
+                uid: match verdict.and_then(|verdict| verdict.writer.as_ref()) {
+                    Some(writer) if !script => writer.id.parse().ok(),
                     _ => user,
                 },
             }

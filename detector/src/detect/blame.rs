@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{
     cpu::Totals,
+    interpreter,
     process::{Process, Table},
     sequential::{Identity, Model},
     usage::{Scope, Usage, Used},
@@ -51,8 +52,8 @@ pub(super) fn identity(model: &Model, process: &Process, world: &World) -> Ident
         key.extend(process.key.tgid.to_le_bytes());
         return Identity::named(model.name, &key);
     };
-    if image.interpreter.is_some() {
-        return Identity::named(model.name, &image.filename);
+    if let Some(operand) = interpreter::runs(image).file() {
+        return Identity::named(model.name, world.path(process, image).unwrap_or(operand));
     }
     let file = world.file(image);
     let packaged = file.is_some_and(|file| matches!(file.owner, Owner::Package(_)));
@@ -60,7 +61,7 @@ pub(super) fn identity(model: &Model, process: &Process, world: &World) -> Ident
         Some(path) if packaged => Identity::packaged(model.name, path),
         _ => {
             let file = Identity::file(model.name, image.executable.id);
-            let age_s = world.age_at_exec_s(image);
+            let age_s = world.age_at_exec_s(image, image.executable.id);
             if age_s.is_some_and(|age_s| age_s >= ESTABLISHED_S) {
                 file.established()
             } else {

@@ -1,5 +1,6 @@
 //! One input in, what follows out.
 
+mod image;
 mod load;
 mod network;
 
@@ -14,15 +15,18 @@ use super::{
     host::HostWindow,
     listener::Served,
     pending::{Pending, Queue},
-    process::{ParentFrom, Process, Suspicion},
-    rule::{Image, Verdict, event_loss::EventLoss},
-    watch::{Cause, Watches},
+    process::{ParentFrom, Process},
+    rule::{event_loss::EventLoss, preloaded_library::PreloadedLibrary, respawn::Respawns},
+    watch::Watches,
     window::Pass,
     world::World,
 };
 use crate::{
     incident::{Book, Evidence, Finding, FindingType, Severity},
-    input::{Baseline, Exec, ExecutableFacts, Input, Observed, ProcessFacts, ProcessKey, Scan},
+    input::{
+        Baseline, Exec, ExecutableFacts, Input, Observed, ProcessFacts, ProcessKey, Scan,
+        ScriptFacts,
+    },
     output::Output,
 };
 
@@ -61,6 +65,8 @@ pub struct Engine {
     host: HostWindow,
     load: Load,
     loss: EventLoss,
+    preloads: PreloadedLibrary,
+    respawns: Respawns,
     pending: Queue,
     watches: Watches,
     book: Book,
@@ -73,6 +79,8 @@ impl Engine {
             host: HostWindow::new(config.window_s as usize),
             load: Load::new(&config),
             loss: EventLoss::default(),
+            preloads: PreloadedLibrary::default(),
+            respawns: Respawns::default(),
             pending: Queue::default(),
             watches: Watches::default(),
             book: Book::new(seed.0),
@@ -93,6 +101,7 @@ impl Engine {
             Input::Sockets(at_ns, sockets) => self.sockets(at_ns, sockets, out),
             Input::Process(at_ns, facts) => self.process_facts(at_ns, facts, out),
             Input::Executable(at_ns, facts) => self.executable_facts(at_ns, facts, out),
+            Input::Script(at_ns, facts) => self.script_facts(at_ns, facts, out),
             Input::Baseline(stored) => self.load.bank.load(stored),
             Input::Accepted(at_ns, acceptances) => {
                 self.world.advance(at_ns);
@@ -213,8 +222,9 @@ impl Engine {
         }
         let now_ns = self.world.now_ns();
         let wants = self.world.executables.wants(exec.executable.id, now_ns);
-        if wants {
-            self.world.enrich(exec.process, true, out);
+        let wants_script = self.world.wants_script(exec.process);
+        if wants || wants_script {
+            self.world.enrich(exec.process, wants, out);
         }
         self.book.ran(exec.process, &self.world);
         let pending = Pending {
@@ -225,78 +235,6 @@ impl Engine {
             said: Vec::new(),
         };
         self.judge(pending, out);
-    }
-
-    /// Judges an image as far as facts allow, and lets it wait for the rest.
-    fn judge(&mut self, mut pending: Pending, out: &mut Vec<Output>) {
-        let now_ns = self.world.now_ns();
-        pending.late |= pending.is_late(now_ns, &self.world.config);
-        if !self.world.has_wall_clock() {
-            self.pending.push(pending);
-            return;
-        }
-        let Some(process) = self.world.table.get(pending.process) else {
-            return;
-        };
-        let image = Image::new(&self.world, process, &pending.image, pending.late);
-        let verdicts: Vec<Verdict> = image
-            .judge()
-            .filter(|verdict| !pending.said.contains(&verdict.kind))
-            // What may be accepted by its content waits for that, as long as any verdict waits for facts.
-            .filter(|verdict| image.settled || !self.book.may_excuse(verdict.kind))
-            .collect();
-        let path_unknown = image.class == super::path::PathClass::Unknown && !process.facts_current;
-        let path_matters = path_unknown && !image.is_packaged()
-            || path_unknown && pending.image.interpreter.is_some() && image.web_service.is_some();
-        let done = image.file.is_some() && !path_matters || pending.is_over(now_ns);
-        let process_key = pending.process;
-        for verdict in verdicts {
-            pending.said.push(verdict.kind);
-            if let Some(suspicion) = verdict.suspicion {
-                self.suspect(&pending, suspicion, verdict.severity);
-            }
-            // Its first words may come before its owner is known.
-            if verdict.severity >= Severity::Warning {
-                self.watches.look(process_key, Cause::Suspect, now_ns, out);
-            }
-            self.report(
-                process_key,
-                verdict.kind,
-                verdict.severity,
-                verdict.evidence,
-                out,
-            );
-        }
-        let suspect = self
-            .world
-            .table
-            .get(process_key)
-            .is_some_and(|process| process.suspicion.is_some() && !process.facts_current);
-        if suspect || path_matters {
-            self.world.enrich(process_key, false, out);
-        }
-        self.early_connections(process_key, out);
-        self.book.flush(&mut self.world, out);
-        if !done {
-            self.pending.push(pending);
-        }
-    }
-
-    /// Marks everybody who runs this very image: children may have been forked before the verdict.
-    fn suspect(&mut self, pending: &Pending, suspicion: Suspicion, severity: Severity) {
-        let mark = |process: &mut Process| {
-            let image = process.image.as_ref();
-            let same = image.is_some_and(|image| Arc::ptr_eq(image, &pending.image));
-            if same && process.suspicion.is_none_or(|(_, known)| known < severity) {
-                process.suspicion = Some((suspicion, severity));
-            }
-        };
-        let table = &mut self.world.table;
-        if table.has_children(pending.process) {
-            table.iter_mut().for_each(mark);
-        } else if let Some(process) = table.get_mut(pending.process) {
-            mark(process);
-        }
     }
 
     fn report(
@@ -354,6 +292,9 @@ impl Engine {
     ) {
         if self.world.table.end(key, at_ns, wait_status) {
             self.watches.ended(key, out);
+            if let Some(process) = self.world.table.get(key) {
+                self.respawns.ended(process, &self.world);
+            }
             self.book.ended(key, &self.world);
         }
     }
@@ -378,6 +319,24 @@ impl Engine {
             .take(|pending| pending.process == facts.process)
         {
             self.judge(pending, out);
+        }
+        self.judge_name(facts.process, out);
+        if let Some((severity, evidence)) = self.preloads.judge(facts, &self.world) {
+            let kind = FindingType::PreloadedLibrary;
+            self.report(facts.process, kind, severity, evidence, out);
+        }
+        self.book.flush(&mut self.world, out);
+    }
+
+    fn script_facts(&mut self, at_ns: u64, facts: &ScriptFacts, out: &mut Vec<Output>) {
+        self.world.advance(at_ns);
+        self.world.executables.learn(&facts.file, at_ns);
+        if self.world.runs_script(facts, at_ns) {
+            let waits = |pending: &Pending| pending.process == facts.process;
+            for pending in self.pending.take(waits) {
+                self.judge(pending, out);
+            }
+            self.book.learned(facts.process);
         }
         self.book.flush(&mut self.world, out);
     }
@@ -477,7 +436,9 @@ impl Engine {
         process.kernel_thread = task.flags & PF_KTHREAD != 0;
         process.uid = Some(task.uid);
         process.low_priority = task.policy == SCHED_IDLE || task.static_prio == LOWEST_PRIO;
+        let mut renamed = false;
         if task.pid == key.tgid {
+            renamed = process.comm != task.comm && !process.kernel_thread;
             process.comm = task.comm;
             process.set_cgroup((task.cgroup_id != 0).then_some(task.cgroup_id));
         }
@@ -488,6 +449,11 @@ impl Engine {
             let now_ns = self.world.now_ns();
             let with = id.is_some_and(|id| self.world.executables.wants(id, now_ns));
             self.world.enrich(key, with, out);
+        } else {
+            self.world.look_again(key, busy, out);
+        }
+        if renamed {
+            self.judge_name(key, out);
         }
     }
 }

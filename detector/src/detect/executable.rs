@@ -8,7 +8,9 @@ use std::sync::Arc;
 use lru::LruCache;
 
 use super::hash::{Fixed, cache};
-use crate::input::{ExecutableFacts, ExecutableId, Owner, Sha256};
+use crate::input::{
+    ExecutableFacts, ExecutableId, Integrity, NOT_REACHED, Owner, PACKAGES_CHANGE, Sha256,
+};
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -94,6 +96,13 @@ impl Executables {
                 if matches!(merged.sha256, Sha256::Missing(_)) {
                     merged.sha256 = known.sha256;
                 }
+                if matches!(merged.integrity, None | Some(Integrity::Unknown(_)))
+                    && merged.owner == known.owner
+                {
+                    merged.integrity = known.integrity.or(merged.integrity);
+                }
+                merged.namesake = merged.namesake.or_else(|| known.namesake.clone());
+                merged.stat = merged.stat.or_else(|| known.stat.clone());
                 merged.path = merged.path.or_else(|| known.path.clone());
                 merged.modified_unix_ns = merged.modified_unix_ns.or(known.modified_unix_ns);
                 merged.known = merged.known.or(known.known);
@@ -111,7 +120,8 @@ impl Executables {
     }
 }
 
-/// Whether an answer says that nobody could look.
+/// Whether an answer says that nobody could look, or not at that moment.
 fn is_no_answer(facts: &ExecutableFacts) -> bool {
-    matches!(facts.owner, Owner::Unknown("gone"))
+    facts.owner == Owner::Unknown(NOT_REACHED)
+        || facts.integrity == Some(Integrity::Unknown(PACKAGES_CHANGE))
 }

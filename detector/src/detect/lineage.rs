@@ -9,7 +9,7 @@
 //! programs do; web services accuse, so a name is enough.
 
 use super::{
-    path,
+    interpreter, path,
     process::{Process, Table},
 };
 use crate::input::{Exec, ProcessKey};
@@ -90,11 +90,10 @@ const SHELLS: [&[u8]; 9] = [
 
 /// The name of what runs: a script's own, else the executable's.
 pub fn image_name(image: &Exec) -> &[u8] {
-    let script = image.interpreter.is_some() && !image.filename.is_empty();
-    if script || image.name.is_empty() {
-        path::base_name(&image.filename)
-    } else {
-        &image.name
+    match interpreter::runs(image).file() {
+        Some(operand) if !operand.is_empty() => path::base_name(operand),
+        _ if image.name.is_empty() => path::base_name(&image.filename),
+        _ => &image.name,
     }
 }
 
@@ -105,7 +104,8 @@ pub fn is_web_service(image: &Exec) -> bool {
             || WEB_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             || name.ends_with(b".fcgi")
     };
-    web(&image.name) || web(path::base_name(&image.filename))
+    let operand = || interpreter::runs(image).file().map(path::base_name);
+    web(&image.name) || web(path::base_name(&image.filename)) || operand().is_some_and(web)
 }
 
 /// Whether an image is a shell.
@@ -118,16 +118,29 @@ pub fn is_shell(image: &Exec) -> bool {
     SHELLS.contains(&name)
 }
 
-/// Whether an image is a package manager's own program.
+/// Whether an image is a package manager's own program, at work: as root, or it changes nothing.
 pub fn is_package_manager(image: &Exec) -> bool {
-    let script = image.interpreter.as_deref();
-    let named = PACKAGE_MANAGERS.contains(&path::base_name(&image.filename))
-        || PACKAGE_MANAGERS.contains(&&*image.name);
+    let system = |path: &[u8]| path::classify(path) == path::PathClass::System;
+    let operand = interpreter::runs(image).file();
+    let name = operand.map_or_else(|| image_name(image), path::base_name);
+    let named = PACKAGE_MANAGERS.contains(&name)
+        || operand.is_none() && PACKAGE_MANAGERS.contains(&path::base_name(&image.filename));
     named
-        && path::classify(&image.filename) == path::PathClass::System
-        && script.is_none_or(|interpreter| path::classify(interpreter) == path::PathClass::System)
+        && image.uid == 0
+        && system(&image.filename)
+        && image.interpreter.as_deref().is_none_or(system)
+        && operand.is_none_or(system)
         && image.executable.uid == 0
         && image.executable.nlink > 0
+}
+
+/// Whether the children of a process are jobs of a time table.
+pub fn is_job_starter(process: &Process) -> bool {
+    let jobs: [&[u8]; 5] = [b"cron", b"crond", b"anacron", b"atd", b"fcron"];
+    process
+        .image
+        .as_deref()
+        .is_some_and(|image| jobs.contains(&image_name(image)))
 }
 
 /// Whether an image of a web service lies where the system's own programs lie: then the process is a
@@ -135,6 +148,9 @@ pub fn is_package_manager(image: &Exec) -> bool {
 pub fn is_system_web_service(image: &Exec) -> bool {
     is_web_service(image)
         && path::classify(&image.filename) == path::PathClass::System
+        && interpreter::runs(image)
+            .file()
+            .is_none_or(|operand| path::classify(operand) == path::PathClass::System)
         && image.executable.uid == 0
         && image.executable.nlink > 0
 }

@@ -13,7 +13,7 @@ use detector_common::event;
 use super::{cpu::Account, hash::Map, lineage};
 use crate::{
     incident::Severity,
-    input::{Exec, ProcessFacts, ProcessKey},
+    input::{Exec, ExecutableId, ProcessFacts, ProcessKey},
 };
 
 /// How the parent is known; a better source replaces a worse one.
@@ -45,6 +45,8 @@ pub enum Suspicion {
     Fileless,
     /// It was deleted when it was executed.
     Deleted,
+    /// A package ships it with another content.
+    Modified,
 }
 
 /// One process.
@@ -69,6 +71,12 @@ pub struct Process {
     pub facts_current: bool,
     /// Enrichment was asked for its facts.
     pub asked: bool,
+    /// The script it runs, or the program behind the dynamic loader, once that was looked at.
+    pub script: Option<ExecutableId>,
+    /// How often it was looked at again, to see whether it renamed itself.
+    pub looks: u8,
+    /// It was said that it calls itself something else.
+    pub name_told: Option<Severity>,
     /// Root of its lineage group.
     pub group: ProcessKey,
     /// A thread of the kernel.
@@ -104,6 +112,9 @@ impl Process {
             facts: None,
             facts_current: false,
             asked: false,
+            script: None,
+            looks: 0,
+            name_told: None,
             group: key,
             kernel_thread: false,
             low_priority: false,
@@ -130,6 +141,9 @@ impl Process {
         self.set_cgroup(image.cgroup_id);
         self.facts_current = false;
         self.asked = false;
+        self.script = None;
+        self.looks = 0;
+        self.name_told = None;
         self.suspicion = None;
         self.connections = Vec::new();
         self.image = Some(image);
@@ -287,6 +301,7 @@ impl Table {
                 made_by.comm,
                 made_by.cgroup_id,
                 made_by.suspicion,
+                made_by.script,
                 made_by.facts.clone().filter(|_| made_by.facts_current),
             )
         });
@@ -295,7 +310,7 @@ impl Table {
             .get_mut(&child)
             .expect("looked up at the start");
         process.group = group;
-        let Some((image, uid, comm, cgroup_id, suspicion, facts)) = inherited else {
+        let Some((image, uid, comm, cgroup_id, suspicion, script, facts)) = inherited else {
             return;
         };
         if from == ParentFrom::Fork && process.image.is_none() {
@@ -303,6 +318,7 @@ impl Table {
             process.uid = process.uid.or(uid);
             process.cgroup_id = process.cgroup_id.or(cgroup_id);
             process.suspicion = suspicion;
+            process.script = script;
             if process.comm == [0; 16] {
                 process.comm = comm;
             }

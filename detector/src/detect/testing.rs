@@ -4,10 +4,10 @@ use detector_common::event::{self, connection::change, kind, task::PF_KTHREAD};
 
 use super::{Config, Engine, Seed};
 use crate::{
-    incident::{Finding, Incident},
+    incident::{Finding, FindingType, Incident, Severity},
     input::{
-        Accepts, Exec, Executable, ExecutableFacts, ExecutableId, Host, Input, Loss, Observed,
-        Owner, ProcessFacts, ProcessKey, Scan, Sha256,
+        Accepts, Exec, Executable, ExecutableFacts, ExecutableId, Host, Input, Integrity, Loss,
+        Observed, Owner, ProcessFacts, ProcessKey, Scan, ScriptFacts, Sha256,
     },
     output::{Change, Enrich, Output},
 };
@@ -154,9 +154,12 @@ pub fn facts(id: ExecutableId, path: &str, owner: Owner) -> ExecutableFacts {
     ExecutableFacts {
         id,
         path: Some(path.as_bytes().into()),
+        integrity: matches!(owner, Owner::Package(_)).then_some(Integrity::Intact),
         owner,
+        namesake: None,
         sha256: Sha256::Digest([0xab; 32]),
         modified_unix_ns: None,
+        stat: None,
         known: None,
     }
 }
@@ -247,8 +250,34 @@ impl Bench {
                 unit: Some(unit.to_owned()),
                 container_id: None,
                 user_name: Some(user.to_owned()),
+                title: None,
+                preloads: Vec::new(),
             },
         ));
+    }
+
+    /// Enrichment looked at the script `of` runs.
+    pub fn script(&mut self, of: ProcessKey, path: &str, file: ExecutableFacts) {
+        let now_ns = self.now_ns;
+        let facts = ProcessFacts {
+            process: of,
+            executable_path: None,
+            script_path: Some(path.as_bytes().into()),
+            working_directory: None,
+            cgroup: None,
+            unit: None,
+            container_id: None,
+            user_name: None,
+            title: None,
+            preloads: Vec::new(),
+        };
+        self.apply(Input::Process(now_ns, &facts));
+        let facts = ScriptFacts {
+            process: of,
+            path: path.as_bytes().into(),
+            file,
+        };
+        self.apply(Input::Script(now_ns, &facts));
     }
 
     pub fn exit(&mut self, of: ProcessKey, wait_status: u32) {
@@ -356,4 +385,60 @@ impl Bench {
             })
             .collect()
     }
+}
+
+/// When the processes below start, ns since boot: after the first pass.
+const T: u64 = 10 * SECOND + 1;
+pub const INIT: ProcessKey = ProcessKey {
+    tgid: 1,
+    start_ns: 0,
+};
+
+/// Every finding said, loudest first known: in incidents' last state, else alone.
+pub fn said(bench: &mut Bench) -> Vec<(FindingType, Severity)> {
+    for _ in 0..6 {
+        bench.second(); // updates are damped
+    }
+    let mut said: Vec<_> = bench
+        .incidents()
+        .iter()
+        .flat_map(|(_, incident)| incident.findings.iter())
+        .chain(bench.findings())
+        .map(|finding| (finding.kind, finding.severity))
+        .collect();
+    said.sort();
+    said.dedup();
+    said
+}
+
+/// A packaged web service.
+pub fn web(bench: &mut Bench) -> ProcessKey {
+    let web = key(800, T);
+    bench.run(INIT, web, "/usr/sbin/php-fpm8.2");
+    web
+}
+
+/// A child of `parent` that executes `path`.
+pub fn child_of(
+    bench: &mut Bench,
+    parent: ProcessKey,
+    path: &str,
+    change: impl FnOnce(&mut Exec),
+) -> ProcessKey {
+    let child = key(900, T + 1_000);
+    bench.fork(parent, child);
+    let mut exec = exec(child, parent, path);
+    change(&mut exec);
+    bench.exec(&exec);
+    child
+}
+
+/// Gives an exec its arguments.
+pub fn argv(exec: &mut Exec, args: &[&str]) {
+    let bytes: Vec<u8> = args
+        .iter()
+        .flat_map(|arg| [arg.as_bytes(), b"\0"].concat())
+        .collect();
+    exec.args_total_bytes = u32::try_from(bytes.len()).expect("short");
+    exec.args = bytes.into();
 }

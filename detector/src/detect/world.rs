@@ -9,14 +9,16 @@ use super::{
     cpu::Passes,
     executable::Executables,
     hash::Map,
-    lineage,
+    indicator::Indicators,
+    interpreter, lineage,
     listener::{Listeners, Served},
     path::{self, PathClass},
     process::{ParentFrom, Process, Table},
+    script::Scripts,
 };
 use crate::{
     incident::{Ancestor, Subject},
-    input::{Exec, ExecutableFacts, ProcessKey},
+    input::{Exec, ExecutableFacts, ExecutableId, ProcessKey, ScriptFacts},
     output::{Enrich, Output},
 };
 
@@ -24,6 +26,9 @@ use crate::{
 const MAX_UNCLAIMED: usize = 4_096;
 /// How long, ns. An exec record is at most a drain interval behind.
 const UNCLAIMED_NS: u64 = 10_000_000_000;
+
+/// When a suspect's command line is looked at again, ns after its exec.
+const LOOKS_NS: [u64; 3] = [3_000_000_000, 30_000_000_000, 300_000_000_000];
 
 /// The host as known.
 #[derive(Debug)]
@@ -36,6 +41,10 @@ pub struct World {
     pub executables: Executables,
     /// Who listens, and how many came.
     pub listeners: Listeners,
+    /// Scripts, by path.
+    pub scripts: Scripts,
+    /// What miners are known by.
+    pub indicators: Indicators,
     /// When the engine looked.
     pub passes: Passes,
     /// Final bills nobody claimed in time, or at all.
@@ -56,6 +65,8 @@ impl World {
                 config.facts_deadline_ms.saturating_mul(1_000_000),
             ),
             listeners: Listeners::new(config.window_s as usize),
+            scripts: Scripts::default(),
+            indicators: Indicators::default(),
             config,
             passes: Passes::default(),
             unclaimed_dropped: 0,
@@ -181,16 +192,18 @@ impl World {
         }
         process.asked = true;
         let image = process.image.as_deref();
+        let operand = image.and_then(|image| interpreter::runs(image).file());
+        let is_script = image.is_some_and(|image| image.interpreter.is_some());
         out.push(Output::Enrich(Enrich {
             process: key,
             uid: process.uid.unwrap_or(u32::MAX),
-            executable: image
-                .filter(|_| with_executable)
-                .map(|image| image.executable.id),
+            executable: image.map(|image| image.executable.id),
+            file_wanted: with_executable,
             filename: image
+                .filter(|_| !is_script)
                 .map(|image| image.filename.clone())
                 .unwrap_or_default(),
-            script: image.is_some_and(|image| image.interpreter.is_some()),
+            script: operand.map(Into::into),
         }));
     }
 
@@ -210,52 +223,166 @@ impl World {
             .or_else(|| is_web(group).then(|| self.listeners.sum_of(is_web))?)
     }
 
-    /// What is known about the executable of an image.
+    /// Whether the script a process runs has to be looked at; else it is known what it is. What runs below
+    /// a web service or for a service's account is looked at every time.
+    pub fn wants_script(&mut self, key: ProcessKey) -> bool {
+        let now_ns = self.now_ns();
+        let Some(process) = self.table.get(key) else {
+            return false;
+        };
+        let Some(image) = process.image.as_deref() else {
+            return false;
+        };
+        let Some(operand) = interpreter::runs(image).file() else {
+            return false;
+        };
+        let suspect =
+            (1..1_000).contains(&image.uid) || lineage::web_ancestor(&self.table, key).is_some();
+        let known = self.scripts.get(image.cgroup_id, operand, now_ns);
+        let known = known.filter(|id| !suspect && self.executables.get(*id).is_some());
+        let Some(process) = self.table.get_mut(key) else {
+            return false;
+        };
+        process.script = known;
+        known.is_none()
+    }
+
+    /// Notes which script a process runs; not if it runs another image by now.
+    pub fn runs_script(&mut self, facts: &ScriptFacts, now_ns: u64) -> bool {
+        let Some(process) = self.table.get_mut(facts.process) else {
+            return false;
+        };
+        let Some(image) = process.image.as_deref() else {
+            return false;
+        };
+        let asked = process
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.script_path.as_deref());
+        let Some(operand) = interpreter::runs(image).file() else {
+            return false;
+        };
+        if asked != Some(&*facts.path) || path::base_name(operand) != path::base_name(&facts.path) {
+            return false;
+        }
+        self.scripts
+            .looked(image.cgroup_id, operand, facts.file.id, now_ns);
+        process.script = Some(facts.file.id);
+        true
+    }
+
+    /// Asks once more what a suspect, or a busy process that runs code nobody shipped, shows of itself:
+    /// `LOOKS_NS` after its exec, when whoever renames itself has done so.
+    pub fn look_again(&mut self, key: ProcessKey, busy: bool, out: &mut Vec<Output>) {
+        let now_ns = self.now_ns();
+        let Some(process) = self.table.get(key) else {
+            return;
+        };
+        let Some(after_ns) = LOOKS_NS.get(usize::from(process.looks)).copied() else {
+            return;
+        };
+        let Some(image) = process.image.as_deref() else {
+            return;
+        };
+        let due = now_ns >= image.at_ns.saturating_add(after_ns);
+        let suspect = process.suspicion.is_some()
+            || busy && interpreter::runs(image) != interpreter::Runs::Itself;
+        if !due || !suspect {
+            return;
+        }
+        if let Some(process) = self.table.get_mut(key) {
+            process.looks += 1;
+            process.asked = false;
+        }
+        self.enrich(key, false, out);
+    }
+
+    /// What is known about the loaded file of an image.
     pub fn file(&self, image: &Exec) -> Option<&Arc<ExecutableFacts>> {
         self.executables.get(image.executable.id)
     }
 
-    /// Best known path of what a process runs: the script for a script.
-    pub fn path<'a>(&'a self, process: &'a Process, image: &'a Exec) -> Option<&'a [u8]> {
-        let runs_it = process
-            .image
-            .as_deref()
-            .is_some_and(|own| std::ptr::eq(own, image));
-        let current = process.facts_current && runs_it;
-        let facts = process.facts.as_deref().filter(|_| current);
-        let absolute = || Some(&*image.filename).filter(|path| path.starts_with(b"/"));
-        if image.interpreter.is_some() {
-            return facts
-                .and_then(|facts| facts.script_path.as_deref())
-                .or_else(absolute);
+    /// What is known about the script an image runs, or about the program behind the dynamic loader.
+    pub fn script(&self, process: &Process, image: &Exec) -> Option<&Arc<ExecutableFacts>> {
+        let id = process.script.filter(|_| runs_it(process, image))?;
+        self.executables.get(id)
+    }
+
+    /// Identity of the file that matters: the operand's where there is one.
+    pub fn main_id(&self, process: &Process, image: &Exec) -> Option<ExecutableId> {
+        match interpreter::runs(image).file() {
+            Some(_) => process.script.filter(|_| runs_it(process, image)),
+            None => Some(image.executable.id),
         }
+    }
+
+    /// What is known about the file that matters.
+    pub fn main_file(&self, process: &Process, image: &Exec) -> Option<&Arc<ExecutableFacts>> {
+        self.executables.get(self.main_id(process, image)?)
+    }
+
+    /// Best known path of the file that matters: the script for a script.
+    pub fn path<'a>(&'a self, process: &'a Process, image: &'a Exec) -> Option<&'a [u8]> {
+        let Some(operand) = interpreter::runs(image).file() else {
+            return self.loaded_path(process, image);
+        };
+        let current = process.facts_current && runs_it(process, image);
+        let facts = process.facts.as_deref().filter(|_| current);
+        facts
+            .and_then(|facts| facts.script_path.as_deref())
+            .or_else(|| Some(operand).filter(|path| path.starts_with(b"/")))
+    }
+
+    /// Best known path of the loaded file.
+    pub fn loaded_path<'a>(&'a self, process: &'a Process, image: &'a Exec) -> Option<&'a [u8]> {
+        let current = process.facts_current && runs_it(process, image);
+        let facts = process.facts.as_deref().filter(|_| current);
+        let absolute = |path: &'a [u8]| {
+            let somewhere = path.starts_with(b"/") && !interpreter::is_descriptor(path);
+            somewhere.then_some(path)
+        };
         facts
             .and_then(|facts| facts.executable_path.as_deref())
             .or_else(|| self.file(image).and_then(|file| file.path.as_deref()))
-            .or_else(|| {
-                absolute()
-                    .filter(|path| !path.starts_with(b"/proc/") && !path.starts_with(b"/dev/fd/"))
+            .or_else(|| match &image.interpreter {
+                Some(interpreter) => absolute(interpreter),
+                None => absolute(&image.filename).filter(|path| !path.starts_with(b"/proc/")),
             })
     }
 
-    /// Where that lies.
-    pub fn path_class(&self, process: &Process, image: &Exec) -> PathClass {
-        if image.interpreter.is_none()
-            && image.executable.nlink == 0
-            && image.name.starts_with(b"memfd:")
-        {
+    /// Where the loaded file lies.
+    pub fn loaded_class(&self, process: &Process, image: &Exec) -> PathClass {
+        if image.executable.nlink == 0 && image.name.starts_with(b"memfd:") {
             return PathClass::Memfd;
+        }
+        self.loaded_path(process, image)
+            .map_or(PathClass::Unknown, path::classify)
+    }
+
+    /// Where the file that matters lies.
+    pub fn path_class(&self, process: &Process, image: &Exec) -> PathClass {
+        if interpreter::runs(image).file().is_none() {
+            return self.loaded_class(process, image);
         }
         self.path(process, image)
             .map_or(PathClass::Unknown, path::classify)
     }
 
-    /// Seconds from the executable's last change to its execution.
-    pub fn age_at_exec_s(&self, image: &Exec) -> Option<i64> {
+    /// Seconds from a file's last change to the execution of an image.
+    pub fn age_at_exec_s(&self, image: &Exec, id: ExecutableId) -> Option<i64> {
         let offset_ns = self.wall_offset_ns?;
         let at_ns = i64::try_from(image.at_ns).ok()?;
         let executed_s = at_ns.saturating_add(offset_ns).div_euclid(1_000_000_000);
-        Some(executed_s.saturating_sub(image.executable.id.ctime_sec))
+        Some(executed_s.saturating_sub(id.ctime_sec))
+    }
+
+    /// The root of the lineage group, if it already ran when the file was last changed: then something
+    /// below it may have written the file.
+    pub fn written_below(&self, process: &Process, id: ExecutableId) -> Option<ProcessKey> {
+        let root = self.table.get(process.group)?;
+        let older = self.wall_offset_ns.is_some() && root.key.tgid > 2 && root.key != process.key;
+        let changed_ns = id.ctime_sec.saturating_mul(1_000_000_000);
+        (older && changed_ns > self.unix_ns(root.key.start_ns)).then_some(root.key)
     }
 
     /// Describes a process with all that is known.
@@ -274,8 +401,18 @@ impl World {
                 .map_or(PathClass::Unknown, |image| self.path_class(process, image)),
             uid: process.uid,
             facts: process.facts.clone(),
-            file: of_image.and_then(|image| self.file(image)).cloned(),
-            age_at_exec_s: of_image.and_then(|image| self.age_at_exec_s(image)),
+            file: of_image
+                .and_then(|image| self.main_file(process, image))
+                .cloned(),
+            file_id: of_image.and_then(|image| self.main_id(process, image)),
+            age_at_exec_s: of_image.and_then(|image| {
+                let id = self.main_id(process, image)?;
+                self.age_at_exec_s(image, id)
+            }),
+            written_below: of_image.and_then(|image| {
+                let id = self.main_id(process, image)?;
+                self.written_below(process, id)
+            }),
             group: match self.table.get(process.group) {
                 Some(root) => self.ancestor(root),
                 None => self.ancestor(process),
@@ -303,4 +440,10 @@ impl World {
                 .map(Into::into),
         }
     }
+}
+
+/// Whether an image is the one the process runs now.
+fn runs_it(process: &Process, image: &Exec) -> bool {
+    let own = process.image.as_deref();
+    own.is_some_and(|own| std::ptr::eq(own, image))
 }

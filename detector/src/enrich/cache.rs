@@ -40,8 +40,11 @@ mod tests {
             },
             path: None,
             owner: Owner::Unowned,
+            integrity: None,
+            namesake: None,
             sha256: Sha256::Missing("gone"),
             modified_unix_ns: None,
+            stat: None,
             known: None,
         }
     }

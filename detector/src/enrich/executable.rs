@@ -1,4 +1,4 @@
-//! Owner and hash of an executable or a script, through the process or through its path.
+//! Owner, integrity and hash of an executable or a script, through the process or through its path.
 
 use std::{os::fd::OwnedFd, path::Path, time::Instant};
 
@@ -7,14 +7,17 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use super::{
     cache::Cache,
     file::{self, Pinned},
-    hash::{self, Bucket, Hasher},
-    package::Database,
+    hash::{self, Bucket, Digests, Hasher},
+    package::{Database, Digest, Shipped},
     path,
     procfs::ProcessDir,
 };
 use crate::{
     config,
-    input::{ExecutableFacts, ExecutableId, Owner, Sha256},
+    input::{
+        ExecutableFacts, ExecutableId, FileStat, Integrity, NOT_REACHED, Owner, PACKAGES_CHANGE,
+        Sha256,
+    },
 };
 
 /// Finds facts about files, and remembers them.
@@ -85,9 +88,12 @@ impl Executables {
         ExecutableFacts {
             id,
             path: None,
-            owner: Owner::Unknown("file not reached"),
+            owner: Owner::Unknown(NOT_REACHED),
+            integrity: None,
+            namesake: None,
             sha256: missing,
             modified_unix_ns: None,
+            stat: None,
             known: None,
         }
     }
@@ -134,24 +140,77 @@ impl Executables {
     ) -> ExecutableFacts {
         let known = self.cache.get(&id).cloned();
         let (path, owner) = self.place(file, process, now);
-        let sha256 = match known.as_ref().map(|known| known.sha256) {
-            Some(digest @ Sha256::Digest(_)) => digest,
-            _ => self.hasher.hash(file, now),
+        let (sha256, integrity) = match known {
+            Some(known) if is_final(&known, &owner) => (known.sha256, known.integrity),
+            known => self.read(file, path.as_deref(), &owner, known, now),
         };
         let stat = file.stat();
+        let namesake = match (&owner, &path) {
+            (Owner::Unowned, Some(path)) => self.packages.namesake(path, now),
+            _ => None,
+        };
         let facts = ExecutableFacts {
             id,
             path: path.map(Into::into),
             owner,
+            integrity,
+            namesake,
             sha256,
             modified_unix_ns: stat
                 .st_mtime
                 .checked_mul(1_000_000_000)
                 .and_then(|ns| ns.checked_add(stat.st_mtime_nsec as i64)),
+            stat: Some(FileStat {
+                uid: stat.st_uid,
+                // Said by whoever knows the users.
+                user_name: None,
+                mode: stat.st_mode,
+                size: stat.st_size as u64,
+                born_unix_ns: file.born_unix_ns(),
+            }),
             known: None,
         };
         self.cache.put(facts.clone());
         facts
+    }
+
+    /// Hash and integrity, in one reading where the file has to be read.
+    fn read(
+        &mut self,
+        file: &Pinned,
+        path: Option<&[u8]>,
+        owner: &Owner,
+        known: Option<ExecutableFacts>,
+        now: Instant,
+    ) -> (Sha256, Option<Integrity>) {
+        let shipped = match (owner, path) {
+            (Owner::Package(package), Some(path)) => Some(self.packages.shipped(package, path)),
+            _ => None,
+        };
+        let with_md5 = matches!(
+            shipped,
+            Some(Shipped::Content {
+                digest: Digest::Md5(_),
+                ..
+            })
+        );
+        let digests = match known.map(|known| known.sha256) {
+            Some(sha256 @ Sha256::Digest(_)) if !with_md5 => sha256.into(),
+            _ => self.hasher.hash(file, with_md5, now),
+        };
+        let integrity = shipped.map(|shipped| match integrity(&shipped, digests) {
+            // Unpacked, but not yet listed: the old digest does not fit the new file.
+            Integrity::Modified if self.packages.is_changing() => {
+                Integrity::Unknown(PACKAGES_CHANGE)
+            }
+            told => told,
+        });
+        (digests.sha256, integrity)
+    }
+
+    /// Who ships an open file, as [`Executables::facts`] says it, without reading its content.
+    pub(super) fn owner(&mut self, file: &Pinned, process: &ProcessDir, now: Instant) -> Owner {
+        self.place(file, Some(process), now).1
     }
 
     /// Where the file lies on the host, and who ships it.
@@ -206,5 +265,38 @@ impl Executables {
                 (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
             });
         if same { View::OurRoot } else { View::Other }
+    }
+}
+
+/// Whether what is known of a file cannot get better: hashed, and compared with its package.
+fn is_final(known: &ExecutableFacts, owner: &Owner) -> bool {
+    let compared = match owner {
+        Owner::Package(_) => !matches!(known.integrity, None | Some(Integrity::Unknown(_))),
+        _ => known.integrity.is_none(),
+    };
+    known.owner == *owner && compared && matches!(known.sha256, Sha256::Digest(_))
+}
+
+/// Compares a content with the one that was shipped.
+fn integrity(shipped: &Shipped, digests: Digests) -> Integrity {
+    let (digest, configuration) = match *shipped {
+        Shipped::Unknown(why) => return Integrity::Unknown(why),
+        Shipped::Content {
+            digest,
+            configuration,
+        } => (digest, configuration),
+    };
+    let sha256 = match digests.sha256 {
+        Sha256::Missing(why) => return Integrity::Unknown(why),
+        Sha256::Digest(sha256) => sha256,
+    };
+    let same = match digest {
+        Digest::Md5(expected) => digests.md5 == Some(expected),
+        Digest::Sha256(expected) => sha256 == expected,
+    };
+    match (same, configuration) {
+        (true, _) => Integrity::Intact,
+        (false, true) => Integrity::Edited,
+        (false, false) => Integrity::Modified,
     }
 }

@@ -108,6 +108,12 @@ impl Pinned {
                 || mount::superblock_dev(&self.fd, process) == Some(id.dev))
     }
 
+    /// When the inode was made, ns since 1970, where the file system remembers.
+    pub(super) fn born_unix_ns(&self) -> Option<i64> {
+        let (sec, nsec) = self.born()?;
+        sec.checked_mul(1_000_000_000)?.checked_add(i64::from(nsec))
+    }
+
     /// When the inode was made, where the file system remembers.
     fn born(&self) -> Option<(i64, u32)> {
         let flags = AtFlags::EMPTY_PATH;

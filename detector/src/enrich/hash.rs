@@ -1,4 +1,4 @@
-//! SHA-256 of a pinned file, within a size and a rate that leave disk and CPU to the services.
+//! SHA-256, and MD5 where a package asks for it, of a pinned file: one reading, within a size and a rate that leave disk and CPU to the services.
 
 use std::{
     fs::File,
@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use sha2::Digest;
+use sha2::Digest as _;
 
 use super::file::Pinned;
 use crate::input::Sha256;
@@ -25,6 +25,20 @@ pub(super) const GONE: Sha256 = Sha256::Missing("gone");
 /// One read: half of the default read-ahead of a disk, and small enough to stay in a CPU's cache.
 const CHUNK_BYTES: usize = 64 << 10;
 
+/// Digests of one reading.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Digests {
+    pub(super) sha256: Sha256,
+    /// `None`: not asked for, or nothing was read.
+    pub(super) md5: Option<[u8; 16]>,
+}
+
+impl From<Sha256> for Digests {
+    fn from(sha256: Sha256) -> Digests {
+        Digests { sha256, md5: None }
+    }
+}
+
 /// Hashes within bounds.
 #[derive(Debug)]
 pub(super) struct Hasher {
@@ -37,20 +51,20 @@ impl Hasher {
         Hasher { max_bytes, bucket }
     }
 
-    /// The digest of `file`, unless a bound forbids it or it changes meanwhile.
-    pub(super) fn hash(&mut self, file: &Pinned, now: Instant) -> Sha256 {
+    /// The digests of `file`, unless a bound forbids it or it changes meanwhile.
+    pub(super) fn hash(&mut self, file: &Pinned, with_md5: bool, now: Instant) -> Digests {
         let size = file.stat().st_size as u64;
         if size > self.max_bytes {
-            return TOO_LARGE;
+            return TOO_LARGE.into();
         }
         let Ok(mut reader) = file.reader() else {
-            return UNREADABLE;
+            return UNREADABLE.into();
         };
         if !self.bucket.take(size, now) {
-            return RATE_LIMITED;
+            return RATE_LIMITED.into();
         }
-        let Ok((digest, read)) = digest(&mut reader, size) else {
-            return UNREADABLE;
+        let Ok((digests, read)) = digests(&mut reader, size, with_md5) else {
+            return UNREADABLE.into();
         };
         // A write after the last byte was read changes size or mtime. ctime is not compared: a
         // deletion changes it, and the content is the same.
@@ -60,23 +74,33 @@ impl Hasher {
                 == (before.st_size, before.st_mtime, before.st_mtime_nsec)
         });
         if read != size || !unchanged {
-            return CHANGED;
+            return CHANGED.into();
         }
-        Sha256::Digest(digest)
+        digests
     }
 }
 
-/// Digest of the first `size` bytes and how many bytes there are, at most `size + 1`.
-fn digest(file: &mut File, size: u64) -> std::io::Result<([u8; 32], u64)> {
-    let mut hasher = sha2::Sha256::new();
+/// Digests of the first `size` bytes and how many bytes there are, at most `size + 1`.
+fn digests(file: &mut File, size: u64, with_md5: bool) -> std::io::Result<(Digests, u64)> {
+    let mut sha256 = sha2::Sha256::new();
+    let mut md5 = with_md5.then(md5::Md5::new);
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut reader = file.take(size + 1);
     let mut total = 0;
     loop {
         match reader.read(&mut chunk) {
-            Ok(0) => return Ok((hasher.finalize().into(), total)),
+            Ok(0) => {
+                let digests = Digests {
+                    sha256: Sha256::Digest(sha256.finalize().into()),
+                    md5: md5.map(|md5| md5.finalize().into()),
+                };
+                return Ok((digests, total));
+            }
             Ok(read) => {
-                hasher.update(&chunk[..read]);
+                sha256.update(&chunk[..read]);
+                if let Some(md5) = &mut md5 {
+                    md5.update(&chunk[..read]);
+                }
                 total += read as u64;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

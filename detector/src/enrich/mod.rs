@@ -18,6 +18,7 @@ mod hash;
 mod mount;
 mod package;
 mod path;
+mod preload;
 mod process;
 mod procfs;
 pub mod snapshot;

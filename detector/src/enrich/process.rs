@@ -3,7 +3,10 @@
 use rustix::fs::ResolveFlags;
 
 use super::{cgroup, file::Pinned, path, procfs::ProcessDir, user::Users};
-use crate::{input::ProcessFacts, output::Enrich};
+use crate::{
+    input::{ProcessFacts, TITLE_BYTES},
+    output::Enrich,
+};
 
 /// The facts of the process in question. `process` is its directory where it still lives; if it ends or
 /// proves to be another one meanwhile, only what the question itself settles is answered.
@@ -17,25 +20,34 @@ pub(super) fn facts(
         executable_path: None,
         script_path: question
             .script
-            .then(|| absolute_script(&question.filename))
-            .flatten()
+            .as_deref()
+            .and_then(absolute_script)
             .map(Into::into),
         working_directory: None,
         cgroup: None,
         unit: None,
         container_id: None,
         user_name: users.name(question.uid),
+        title: None,
+        preloads: Vec::new(),
     };
     let Some(process) = process else {
         return settled;
     };
     let working_directory = process.link("cwd").ok();
     let cgroup = process.text("cgroup").ok().and_then(|t| cgroup::path(&t));
+    let executable_path = executable_path(question, process);
+    // Of another image by now, the command line says nothing about the one that was asked about.
+    let title = executable_path
+        .as_ref()
+        .and_then(|_| process.read("cmdline", TITLE_BYTES).ok())
+        .filter(|title| !title.is_empty());
     let found = ProcessFacts {
-        executable_path: executable_path(question, process).map(Into::into),
+        executable_path: executable_path.map(Into::into),
+        title: title.map(Into::into),
         script_path: settled.script_path.clone().or_else(|| {
-            let cwd = working_directory.as_deref().filter(|_| question.script)?;
-            relative_script(&question.filename, cwd, process).map(Into::into)
+            let cwd = working_directory.as_deref()?;
+            relative_script(question.script.as_deref()?, cwd, process).map(Into::into)
         }),
         working_directory: working_directory.map(Into::into),
         unit: cgroup.as_deref().and_then(cgroup::unit),

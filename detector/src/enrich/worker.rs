@@ -17,10 +17,12 @@ use std::{
 use detector_common::event;
 use tokio::sync::mpsc;
 
-use super::{executable::Executables, process, procfs::ProcessDir, snapshot, socket, user::Users};
+use super::{
+    executable::Executables, preload, process, procfs::ProcessDir, snapshot, socket, user::Users,
+};
 use crate::{
     config,
-    input::{Exec, ExecutableFacts, Owner, ProcessFacts, ProcessKey, Sockets},
+    input::{Exec, ExecutableFacts, Owner, ProcessFacts, ScriptFacts, Sockets},
     output::Enrich,
     state::Memory,
 };
@@ -47,12 +49,7 @@ pub enum Answer {
     Executable(ExecutableFacts),
     /// About the script a process runs, under the script's own identity: after
     /// [`Answer::Executable`], if the script was reached while the process lived.
-    Script {
-        /// The process.
-        process: ProcessKey,
-        /// The file at [`ProcessFacts::script_path`].
-        facts: ExecutableFacts,
-    },
+    Script(ScriptFacts),
     /// A process older than the daemon.
     Snapshot(Box<Exec>),
     /// Sockets older than the daemon: once for each snapshot, before its end.
@@ -179,35 +176,46 @@ impl Enricher {
     fn enrich(&mut self, question: &Enrich) -> Result<(), Closed> {
         let process = ProcessDir::open(question.process).ok();
         let process = process.as_ref();
-        let facts = process::facts(question, process, &mut self.users);
+        let now = Instant::now();
+        let mut facts = process::facts(question, process, &mut self.users);
+        if let Some(process) = process {
+            facts.preloads = preload::find(process, &mut self.executables, now);
+        }
         let script = facts.script_path.clone();
         self.send(Answer::Process(facts))?;
-        let Some(id) = question.executable else {
+        if let Some(id) = question.executable.filter(|_| question.file_wanted) {
+            let facts = self.executables.image(id, process, &question.filename, now);
+            let facts = self.remembered(facts);
+            self.send(Answer::Executable(facts))?;
+        }
+        let Some((path, process)) = script.zip(process) else {
             return Ok(());
         };
-        let now = Instant::now();
-        // A script's own path says nothing about where its interpreter lies.
-        let path: &[u8] = if question.script {
-            b""
-        } else {
-            &question.filename
-        };
-        let mut facts = self.executables.image(id, process, path, now);
+        match self.executables.script(&path, process, now) {
+            Some(file) => {
+                let file = self.remembered(file);
+                self.send(Answer::Script(ScriptFacts {
+                    process: question.process,
+                    path,
+                    file,
+                }))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// With the writer's name, and whether this host is used to the file.
+    fn remembered(&mut self, mut facts: ExecutableFacts) -> ExecutableFacts {
         // Only what no package owns is in the inventory.
         if facts.owner == Owner::Unowned
             && let Some(memory) = &mut self.memory
         {
             facts.known = memory.known(&facts);
         }
-        self.send(Answer::Executable(facts))?;
-        let script = script.zip(process);
-        match script.and_then(|(path, process)| self.executables.script(&path, process, now)) {
-            Some(facts) => self.send(Answer::Script {
-                process: question.process,
-                facts,
-            }),
-            None => Ok(()),
+        if let Some(stat) = &mut facts.stat {
+            stat.user_name = self.users.name(stat.uid);
         }
+        facts
     }
 
     fn snapshot(&mut self, tasks: &[event::Task]) -> Result<(), Closed> {

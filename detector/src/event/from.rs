@@ -9,14 +9,16 @@ use super::{
     DestinationFields, DetectorFields, EventFields, FindingFields, HashFields, HostFields,
     HostInfo, ImpactFields, IncidentData, IncidentFields, LossFields, LossWindow, MomentFields,
     NetworkFields, OsFields, ProcessFields, ProcessIdFields, ProcessRef, Sequence, TechniqueFields,
-    ThreatFields, TruncatedFields, UserFields, VerdictFields, VictimFields, text, timestamp,
+    ThreatFields, TruncatedFields, UserFields, VerdictFields, VictimFields, WriterFields, text,
+    timestamp,
 };
 use crate::{
+    detect::{excuse::Excuse, interpreter},
     incident::{
-        Ancestor, Contact, Evidence, Finding, Impact, Incident, LossSeen, Severity, Spoken, Status,
-        Subject, technique_name,
+        Ancestor, Contact, Evidence, Finding, Imitates, Impact, Incident, LossSeen, Severity,
+        Spoken, Status, Subject, technique_name,
     },
-    input::{Exec, Owner, ProcessKey, Sha256},
+    input::{Exec, Integrity, Owner, PreloadFrom, ProcessKey, Sha256},
     output::Change,
 };
 
@@ -252,12 +254,51 @@ fn evidence(evidence: &Evidence) -> BTreeMap<String, Value> {
             "age_at_exec_s": file.age_at_exec_s,
             "fresh": file.fresh,
             "web_service_pid": file.web_service.map(|key| key.tgid),
-            "package_manager": file.package_manager,
+            "excuse": file.excuse.map(Excuse::name),
+            "package": file.package.as_deref().map(line),
+            "writer_uid": file.uid,
+            "writer": file.user_name.as_deref().map(line),
+            "written_below_pid": file.written_below.map(|key| key.tgid),
             "from_snapshot": file.from_snapshot,
         }),
         Evidence::Shell(shell) => json!({
             "web_service": text::plain(&shell.web_service),
             "markers": shell.markers,
+        }),
+        Evidence::Indicators(matches) => json!({
+            "matches": matches.iter().map(|found| json!({
+                "kind": found.kind.name(),
+                "word": &*found.word,
+                "source": &*found.source,
+            })).collect::<Vec<Value>>(),
+        }),
+        Evidence::Masquerade(lie) => json!({
+            "shown": text::plain(&lie.shown),
+            "shown_in": lie.shown_in.name(),
+            "imitates": lie.imitates.name(),
+            "package": match &lie.imitates {
+                Imitates::Package(package) => Some(line(package)),
+                _ => None,
+            },
+            "path": lie.path.as_deref().map(text::plain),
+        }),
+        Evidence::Preload(preload) => json!({
+            "path": text::plain(&preload.path),
+            "path_class": preload.path_class.name(),
+            "from": match preload.from {
+                PreloadFrom::Environment => "LD_PRELOAD",
+                PreloadFrom::SystemFile => "/etc/ld.so.preload",
+            },
+        }),
+        Evidence::Respawn(back) => json!({
+            "restarted_by": text::plain(&back.restarted_by),
+            "restarted_by_pid": back.restarter_pid,
+            "restarter": back.restarter.name(),
+            "unit": back.unit.as_deref().map(line),
+            "times": back.times,
+            "gone_s": digits(seconds(back.gone_ns)),
+            "last_wait_status": back.last_wait_status,
+            "same": if back.same_identity { "identity" } else { "content" },
         }),
         Evidence::Mining(mining) => {
             let (protocol, dialect, methods, agent, server_name) = match &mining.spoken {
@@ -358,8 +399,14 @@ pub(super) fn process(subject: &Subject, host: &HostInfo) -> ProcessFields {
 
 fn verdict(subject: &Subject, image: &Exec) -> VerdictFields {
     let file = subject.file.as_deref();
+    let stat = file.and_then(|file| file.stat.as_ref());
     let memfd = image.executable.nlink == 0 && image.name.starts_with(b"memfd:");
-    let script = image.interpreter.is_some();
+    let runs = interpreter::runs(image);
+    let operand = runs.file();
+    // Of a script nobody looked at only the interpreter is known, which is not what matters.
+    let loaded = operand.is_none().then_some(&image.executable);
+    let id = subject.file_id;
+    let integrity = file.and_then(|file| file.integrity);
     VerdictFields {
         owner_package: file.and_then(|file| match &file.owner {
             Owner::Package(name) => Some(line(name)),
@@ -374,28 +421,50 @@ fn verdict(subject: &Subject, image: &Exec) -> VerdictFields {
             Owner::Unknown(why) => Some(why.to_owned()),
             _ => None,
         }),
+        integrity: integrity.and_then(|integrity| match integrity {
+            Integrity::Intact => Some("intact".to_owned()),
+            Integrity::Modified => Some("modified".to_owned()),
+            Integrity::Edited => Some("edited".to_owned()),
+            Integrity::Unknown(_) => None,
+        }),
+        integrity_unknown: integrity.and_then(|integrity| match integrity {
+            Integrity::Unknown(why) => Some(why.to_owned()),
+            _ => None,
+        }),
         hash_missing: file.and_then(|file| match file.sha256 {
             Sha256::Missing(why) => Some(why.to_owned()),
             Sha256::Digest(_) => None,
         }),
-        ctime: timestamp(
-            image
-                .executable
-                .id
-                .ctime_sec
-                .saturating_mul(1_000_000_000)
-                .saturating_add(i64::from(image.executable.id.ctime_nsec)),
-        ),
+        ctime: id.map(|id| {
+            let ns = id.ctime_sec.saturating_mul(1_000_000_000);
+            timestamp(ns.saturating_add(i64::from(id.ctime_nsec)))
+        }),
         modified: file.and_then(|file| file.modified_unix_ns).map(timestamp),
+        born: stat.and_then(|stat| stat.born_unix_ns).map(timestamp),
         age_at_exec_s: subject.age_at_exec_s,
+        writer: stat
+            .map(|stat| stat.uid)
+            .or_else(|| loaded.map(|loaded| loaded.uid))
+            .map(|uid| WriterFields {
+                id: uid.to_string(),
+                name: stat.and_then(|stat| stat.user_name.as_deref().map(line)),
+                below_pid: subject.written_below.map(|key| key.tgid),
+            }),
         memfd,
         deleted: image.executable.nlink == 0 && !memfd,
         path_class: subject.path_class.name().to_owned(),
-        interpreter: image.interpreter.as_deref().map(text::plain),
-        script: script.then(|| text::plain(subject.path.as_deref().unwrap_or(&image.filename))),
-        size: image.executable.size,
-        mode: format!("{:04o}", image.executable.mode & 0o7777),
-        owner_uid: image.executable.uid,
+        interpreter: operand.map(|_| {
+            let path = image.interpreter.as_deref();
+            text::plain(path.unwrap_or(&image.filename))
+        }),
+        script: operand.map(|operand| text::plain(subject.path.as_deref().unwrap_or(operand))),
+        size: stat
+            .map(|stat| stat.size)
+            .or_else(|| loaded.map(|loaded| loaded.size)),
+        mode: stat
+            .map(|stat| stat.mode)
+            .or_else(|| loaded.map(|loaded| loaded.mode))
+            .map(|mode| format!("{:04o}", mode & 0o7777)),
     }
 }
 
@@ -488,6 +557,11 @@ pub(super) fn threat(findings: &[Finding]) -> Option<ThreatFields> {
             })
             .collect(),
     })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a duration in seconds")]
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
 }
 
 /// Three digits after the point: more would be noise.

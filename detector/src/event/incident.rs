@@ -407,17 +407,31 @@ pub struct VerdictFields {
     /// Why ownership cannot be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner_unknown: Option<String>,
+    /// Whether it still is what the package shipped: `intact`, `modified`, or `edited` for a configuration
+    /// file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<String>,
+    /// Why that cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrity_unknown: Option<String>,
     /// Why there is no hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash_missing: Option<String>,
-    /// Last change of the file's metadata, RFC 3339 UTC.
-    pub ctime: String,
+    /// Last change of the file's metadata, RFC 3339 UTC. Of a script: once it was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ctime: Option<String>,
     /// Last change of its content, RFC 3339 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
+    /// Birth of the file's inode, RFC 3339 UTC, where the file system remembers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born: Option<String>,
     /// Seconds from `ctime` to the exec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_at_exec_s: Option<i64>,
+    /// Who wrote it, as far as the file itself says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<WriterFields>,
     /// Exists in memory only.
     pub memfd: bool,
     /// Had no name left when executed.
@@ -431,11 +445,24 @@ pub struct VerdictFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
     /// Bytes.
-    pub size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
     /// Permission bits, octal.
-    pub mode: String,
-    /// Owner of the file.
-    pub owner_uid: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+}
+
+/// Who wrote a file: its owner, which is all a file remembers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WriterFields {
+    /// Numeric id of the owner.
+    pub id: String,
+    /// The owner's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Root of the process's lineage group, if it already ran when the file was last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below_pid: Option<u32>,
 }
 
 /// ECS `destination`.

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Finding, FindingType};
-use crate::input::Sha256;
+use crate::{detect::interpreter, input::Sha256};
 
 /// By what a thing is recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ impl Acceptance {
             return false;
         }
         let image = subject.image.as_deref();
-        let script = image.is_some_and(|image| image.interpreter.is_some());
+        let script = image.is_some_and(|image| interpreter::runs(image).file().is_some());
         match &self.by {
             // A script's hash would be its interpreter's: it would cover every script.
             AcceptedBy::Hash(hash) => subject

@@ -104,14 +104,10 @@ impl Book {
 
     fn keep(&mut self, finding: Finding, out: &mut Vec<Output>) {
         let at_unix_ns = finding.last_seen_unix_ns;
-        let image = finding
-            .subject
-            .as_ref()
-            .and_then(|subject| subject.image.as_ref());
-        let told = image.and_then(|image| {
-            self.told
-                .put((finding.kind, image.executable.id, image.uid), at_unix_ns)
-        });
+        let subject = finding.subject.as_deref();
+        let image = subject.and_then(|subject| Some((subject.file_id?, subject.image.as_ref()?)));
+        let told =
+            image.and_then(|(id, image)| self.told.put((finding.kind, id, image.uid), at_unix_ns));
         let repeated = told.is_some_and(|told_ns| at_unix_ns < told_ns.saturating_add(REPEAT_NS));
         while self.kept.len() >= MAX_KEPT
             || self
@@ -339,8 +335,7 @@ impl Book {
     pub fn learned_file(&mut self, id: ExecutableId, world: &mut World) {
         for case in &mut self.cases {
             let subject = case.incident.subject.as_ref();
-            let image = subject.and_then(|subject| subject.image.as_ref());
-            case.dirty |= image.is_some_and(|image| image.executable.id == id);
+            case.dirty |= subject.is_some_and(|subject| subject.file_id == Some(id));
             if let Some(file) = world.executables.get(id) {
                 case.know_file(id, file);
             }

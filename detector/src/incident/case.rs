@@ -7,8 +7,12 @@ use super::{
     correlate, narrate, score,
 };
 use crate::{
-    detect::{rule::cpu_saturation::Scope, rule::event_loss, world::World},
-    input::{ExecutableFacts, ExecutableId, Loss, Owner, ProcessKey},
+    detect::{
+        interpreter::{self, Runs},
+        rule::{cpu_saturation::Scope, event_loss},
+        world::World,
+    },
+    input::{ExecutableFacts, ExecutableId, Integrity, Loss, Owner, ProcessKey},
 };
 
 /// A process of an incident.
@@ -125,7 +129,7 @@ impl Case {
             self.note(moment);
         }
         if let Some(key) = finding.process {
-            let watched = finding.severity >= Severity::Warning && !finding.kind.is_load();
+            let watched = finding.severity >= Severity::Warning && finding.kind.accuses();
             let adopts = watched && self.member(key).is_none_or(|member| !member.watched);
             self.enlist(key, watched, world);
             if adopts {
@@ -185,8 +189,7 @@ impl Case {
     pub(super) fn know_file(&mut self, id: ExecutableId, file: &Arc<ExecutableFacts>) {
         let subjects = self.incident.findings.iter_mut();
         for subject in subjects.filter_map(|finding| finding.subject.as_mut()) {
-            let image = subject.image.as_ref();
-            if image.is_some_and(|image| image.executable.id == id) {
+            if subject.file_id == Some(id) {
                 Arc::make_mut(subject).file = Some(Arc::clone(file));
             }
         }
@@ -248,7 +251,7 @@ impl Case {
             let Some(key) = finding.process else {
                 continue;
             };
-            let suspect = !finding.kind.is_load() && finding.severity >= Severity::Warning;
+            let suspect = finding.kind.accuses() && finding.severity >= Severity::Warning;
             let rank = (suspect, finding.severity, finding.kind.weight(), key);
             let better = best.is_none_or(|(best_suspect, severity, weight, _)| {
                 (suspect, finding.severity)
@@ -365,6 +368,7 @@ fn merge(mut new: Subject, old: Option<Box<Subject>>) -> Subject {
         new.group = old.group;
     }
     if new.image == old.image {
+        new.file_id = new.file_id.or(old.file_id);
         new.facts = new.facts.or(old.facts);
         new.file = new.file.or(old.file);
         new.path = new.path.or(old.path);
@@ -372,18 +376,23 @@ fn merge(mut new: Subject, old: Option<Box<Subject>>) -> Subject {
     new
 }
 
-/// The executable a finding is about, where it is about one rather than about an interpreter or about what a
-/// package shipped: two logins that compress something have nothing to do with each other.
+/// The file a finding is about, a script's own rather than its interpreter's, and nothing that a package
+/// shipped: two logins that compress something have nothing to do with each other.
 pub(super) fn identity(finding: &Finding) -> Option<ExecutableId> {
     let about_file = !matches!(
         finding.kind,
-        FindingType::WebServerSpawnedShell | FindingType::EventLoss | FindingType::NewScript
+        FindingType::WebServerSpawnedShell | FindingType::EventLoss | FindingType::PreloadedLibrary
     );
     let subject = finding.subject.as_ref()?;
-    let image = subject.image.as_ref()?;
-    let packaged = subject
-        .file
-        .as_ref()
-        .is_some_and(|file| matches!(file.owner, Owner::Package(_)));
-    (about_file && !packaged && image.interpreter.is_none()).then_some(image.executable.id)
+    let packaged = subject.file.as_ref().is_some_and(|file| {
+        matches!(file.owner, Owner::Package(_)) && file.integrity != Some(Integrity::Modified)
+    });
+    // Code from no file has only its interpreter's identity, which half the host shares.
+    let inline = subject
+        .image
+        .as_deref()
+        .is_some_and(|image| matches!(interpreter::runs(image), Runs::Inline(_)));
+    subject
+        .file_id
+        .filter(|_| about_file && !packaged && !inline)
 }

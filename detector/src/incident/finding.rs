@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::subject::Subject;
 use crate::{
-    detect::{path::PathClass, stratum::Dialect},
-    input::{Loss, ProcessKey},
+    detect::{excuse::Excuse, indicator, path::PathClass, stratum::Dialect},
+    input::{Loss, PreloadFrom, ProcessKey},
 };
 
 /// How loud.
@@ -105,15 +105,25 @@ finding_types! {
     /// An executable no package knows. Hand-made deployments do it too.
     NewBinary = "execution.new_binary", Execution, 0.55, ["T1105"];
     /// A script in a place where programs do not belong.
-    NewScript = "execution.new_script", Execution, 0.45, ["T1059.004"];
+    NewScript = "execution.new_script", Execution, 0.45, ["T1059"];
     /// A program that never was a file. Hardly anybody does it who has nothing to hide.
     Fileless = "execution.fileless", Execution, 0.80, ["T1620"];
     /// A program deleted before it was executed.
     DeletedExecutable = "execution.deleted_executable", Execution, 0.70, ["T1070.004"];
+    /// A packaged program or script with another content than shipped.
+    ModifiedPackageFile = "execution.modified_package_file", Execution, 0.65, ["T1554"];
     /// A program in a folder that services or everybody can write to.
     FromWritableDir = "execution.from_writable_dir", Execution, 0.45, ["T1036.005"];
     /// A web service made a shell. Mail and image tools do it all day.
     WebServerSpawnedShell = "execution.web_server_spawned_shell", Execution, 0.50, ["T1505.003", "T1059.004"];
+    /// A name or argument that miners are known by. Names are anybody's to choose.
+    KnownIndicator = "execution.known_indicator", Support, 0.60, ["T1496.001"];
+    /// A process that calls itself something it is not.
+    MasqueradedName = "defense_evasion.masqueraded_name", Execution, 0.65, ["T1036.004", "T1036.005"];
+    /// An object no package knows is loaded before all others.
+    PreloadedLibrary = "defense_evasion.preloaded_library", Execution, 0.55, ["T1574.006"];
+    /// A program is back after its death. Services that crash do it, too.
+    Respawn = "persistence.respawn", Support, 0.50, ["T1543", "T1053.003"];
     /// It speaks to a mining pool. Nobody does it by accident.
     MiningProtocol = "c2.mining_protocol", CommandAndControl, 0.85, ["T1496.001", "T1071"];
     /// A suspect program talks to the outside world.
@@ -155,6 +165,12 @@ impl FindingType {
                 | FindingType::ProcessStorm
         )
     }
+
+    /// Whether a finding at `warning` makes its process a suspect. Load that comes and goes and what merely
+    /// supports do not.
+    pub fn accuses(self) -> bool {
+        !self.is_load() && self.class().counts().is_some()
+    }
 }
 
 /// ATT&CK's names of the techniques above.
@@ -163,6 +179,12 @@ pub fn technique_name(id: &str) -> Option<&'static str> {
         "T1496.001" => "Resource Hijacking: Compute Hijacking",
         "T1499" => "Endpoint Denial of Service",
         "T1105" => "Ingress Tool Transfer",
+        "T1059" => "Command and Scripting Interpreter",
+        "T1554" => "Compromise Host Software Binary",
+        "T1036.004" => "Masquerading: Masquerade Task or Service",
+        "T1574.006" => "Hijack Execution Flow: Dynamic Linker Hijacking",
+        "T1543" => "Create or Modify System Process",
+        "T1053.003" => "Scheduled Task/Job: Cron",
         "T1059.004" => "Command and Scripting Interpreter: Unix Shell",
         "T1620" => "Reflective Code Loading",
         "T1070.004" => "Indicator Removal: File Deletion",
@@ -213,6 +235,14 @@ pub enum Evidence {
     File(FileEvidence),
     /// `execution.web_server_spawned_shell`.
     Shell(ShellEvidence),
+    /// `execution.known_indicator`.
+    Indicators(Vec<indicator::Match>),
+    /// `defense_evasion.masqueraded_name`.
+    Masquerade(MasqueradeEvidence),
+    /// `defense_evasion.preloaded_library`.
+    Preload(PreloadEvidence),
+    /// `persistence.respawn`.
+    Respawn(RespawnEvidence),
     /// `c2.mining_protocol`.
     Mining(MiningEvidence),
     /// `c2.new_destination`.
@@ -294,10 +324,18 @@ pub struct FileEvidence {
     pub age_at_exec_s: Option<i64>,
     /// Changed shortly before it was executed.
     pub fresh: bool,
+    /// Root of the lineage group, if it already ran when the file was last changed.
+    pub written_below: Option<ProcessKey>,
+    /// Owner of the file: whoever wrote it, as far as anybody can tell afterwards.
+    pub uid: Option<u32>,
+    /// The owner's name.
+    pub user_name: Option<String>,
+    /// Package that owns it.
+    pub package: Option<String>,
     /// Executed below a web service.
     pub web_service: Option<ProcessKey>,
-    /// Executed below a package manager.
-    pub package_manager: bool,
+    /// What explains it.
+    pub excuse: Option<Excuse>,
     /// It ran before the detector started.
     pub from_snapshot: bool,
 }
@@ -343,6 +381,126 @@ pub enum Spoken {
         /// The server asked for.
         server_name: Box<[u8]>,
     },
+}
+
+/// Where a process shows a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShownIn {
+    /// The name of its file.
+    FileName,
+    /// argv[0] at its exec.
+    Argument0,
+    /// `comm` of its leader.
+    Comm,
+    /// Its command line since.
+    Title,
+}
+
+impl ShownIn {
+    /// Stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            ShownIn::FileName => "file_name",
+            ShownIn::Argument0 => "argument_0",
+            ShownIn::Comm => "comm",
+            ShownIn::Title => "title",
+        }
+    }
+}
+
+/// What a name pretends to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Imitates {
+    /// A thread of the kernel.
+    KernelThread,
+    /// A program of this package.
+    Package(String),
+    /// A program that runs on nearly every server.
+    Program,
+    /// Something else than its file.
+    Unknown,
+}
+
+impl Imitates {
+    /// Stable name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Imitates::KernelThread => "kernel_thread",
+            Imitates::Package(_) => "package",
+            Imitates::Program => "program",
+            Imitates::Unknown => "unknown",
+        }
+    }
+}
+
+/// See `detect/rule/masqueraded_name.rs`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MasqueradeEvidence {
+    /// The name.
+    pub shown: Box<[u8]>,
+    /// Where.
+    pub shown_in: ShownIn,
+    /// Whose name that is.
+    pub imitates: Imitates,
+    /// What really runs.
+    pub path: Option<Box<[u8]>>,
+}
+
+/// See `detect/rule/preloaded_library.rs`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PreloadEvidence {
+    /// The object.
+    pub path: Box<[u8]>,
+    /// Where it lies.
+    pub path_class: PathClass,
+    /// Who orders it.
+    pub from: PreloadFrom,
+}
+
+/// Who starts a program again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Restarter {
+    /// A time table.
+    Cron,
+    /// Process 1.
+    ServiceManager,
+    /// A web service.
+    WebService,
+    /// Another process.
+    Process,
+}
+
+impl Restarter {
+    /// Stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Restarter::Cron => "cron",
+            Restarter::ServiceManager => "service_manager",
+            Restarter::WebService => "web_service",
+            Restarter::Process => "process",
+        }
+    }
+}
+
+/// See `detect/rule/respawn.rs`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RespawnEvidence {
+    /// What kind of thing starts it again.
+    pub restarter: Restarter,
+    /// Its name.
+    pub restarted_by: Box<[u8]>,
+    /// Its process id.
+    pub restarter_pid: u32,
+    /// systemd unit of the new process, if known by then.
+    pub unit: Option<String>,
+    /// How often it ended within ten minutes.
+    pub times: u32,
+    /// From its last end to this start, ns.
+    pub gone_ns: u64,
+    /// How it ended, as `wait(2)` gives it.
+    pub last_wait_status: Option<u32>,
+    /// The same file; else another with the same content.
+    pub same_identity: bool,
 }
 
 /// See `detect/rule/new_destination.rs`.

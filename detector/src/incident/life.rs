@@ -7,7 +7,8 @@
 //! fact about the subject that became known. Updates are at least `update_interval_s` apart and the change
 //! that came in between is sent when the time is over; only a rise in severity does not wait, and there are
 //! at most two of those. What is a suspect's is over when every suspect and what descends from it is gone
-//! and no saturation goes on, plus `resolve_after_s`; plain load when saturation is over, plus
+//! and no saturation goes on, plus `resolve_after_s`;
+//! plain load when saturation is over, plus
 //! `load_resolve_after_s`.
 //!
 //! Resolved is final: what comes back, however soon, is a new incident under a new id, because
@@ -154,13 +155,8 @@ impl Case {
     }
 
     fn ask_for_hash(&mut self, world: &mut World, out: &mut Vec<Output>) {
-        let Some(id) = self
-            .incident
-            .subject
-            .as_ref()
-            .and_then(|subject| subject.image.as_ref())
-            .map(|image| image.executable.id)
-        else {
+        let subject = self.incident.subject.as_ref();
+        let Some(id) = subject.and_then(|subject| subject.file_id) else {
             return;
         };
         let known = world
@@ -172,7 +168,8 @@ impl Case {
         }
         let alive = self.members.iter().map(|member| member.key).find(|key| {
             world.table.get(*key).is_some_and(|process| {
-                let runs_it = process.image.as_ref().map(|image| image.executable.id) == Some(id);
+                let image = process.image.as_deref();
+                let runs_it = image.and_then(|image| world.main_id(process, image)) == Some(id);
                 process.is_alive() && runs_it
             })
         });

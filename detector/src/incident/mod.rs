@@ -29,7 +29,8 @@ pub use acceptance::{Acceptance, AcceptedBy};
 pub use book::Book;
 pub use finding::{
     Class, CpuEvidence, Culprit, DestinationEvidence, Evidence, FileEvidence, Finding, FindingType,
-    MiningEvidence, Severity, ShellEvidence, Spoken, SteadyEvidence, StealEvidence, StormEvidence,
+    Imitates, MasqueradeEvidence, MiningEvidence, PreloadEvidence, RespawnEvidence, Restarter,
+    Severity, ShellEvidence, ShownIn, Spoken, SteadyEvidence, StealEvidence, StormEvidence,
     technique_name,
 };
 pub use resume::{Resolve, Resumed};

@@ -1,13 +1,13 @@
 //! What a person is told: title, reason, timeline, next steps. Every byte from outside is escaped here.
 
 use super::{
-    Contact, ContactState, Culprit, Evidence, Finding, FindingType, Incident, Moment, Severity,
-    Spoken, Subject, score,
+    Contact, ContactState, Culprit, Evidence, FileEvidence, Finding, FindingType, Imitates,
+    Incident, Moment, Severity, Spoken, Subject, case::identity, score,
 };
 use crate::{
-    detect::{path, process::Process, world::World},
+    detect::{excuse::Excuse, path, process::Process, world::World},
     event::text,
-    input::{Exec, Owner, ProcessKey},
+    input::{Exec, Integrity, Owner, PreloadFrom, ProcessKey},
 };
 
 /// Processes named in one command.
@@ -36,9 +36,8 @@ fn named(name: &[u8], key: ProcessKey) -> String {
 /// The same for incidents of one cause on one host.
 pub(super) fn group_key(finding: &Finding) -> String {
     let subject = finding.subject.as_deref();
-    let image = subject.and_then(|subject| subject.image.as_deref());
     let path = subject.and_then(|subject| subject.path.as_deref());
-    match (finding.kind, image, path) {
+    match (finding.kind, identity(finding), path) {
         (kind, _, Some(path)) if kind.is_load() => format!("load:{}", word(path)),
         (FindingType::CpuSteal, ..) => "load:hypervisor".to_owned(),
         (kind, _, None) if kind.is_load() => {
@@ -47,15 +46,12 @@ pub(super) fn group_key(finding: &Finding) -> String {
                 subject.map_or_else(String::new, |subject| word(&subject.name))
             )
         }
-        (_, Some(image), _) if image.interpreter.is_none() => {
-            let id = image.executable.id;
-            format!(
-                "file:{}:{}:{}.{}",
-                id.dev, id.inode, id.ctime_sec, id.ctime_nsec
-            )
-        }
-        (kind, _, Some(path)) => format!("{}:{}", kind.name(), word(path)),
-        (kind, _, None) => kind.name().to_owned(),
+        (_, Some(id), _) => format!(
+            "file:{}:{}:{}.{}",
+            id.dev, id.inode, id.ctime_sec, id.ctime_nsec
+        ),
+        (kind, None, Some(path)) => format!("{}:{}", kind.name(), word(path)),
+        (kind, None, None) => kind.name().to_owned(),
     }
 }
 
@@ -92,6 +88,14 @@ pub(super) fn ended(process: &Process) -> String {
     }
 }
 
+fn how_it_ended(wait_status: Option<u32>) -> String {
+    match wait_status {
+        Some(status) if status & 0x7f != 0 => format!("signal {} ended it", status & 0x7f),
+        Some(status) => format!("it exited with code {}", (status >> 8) & 0xff),
+        None => "its end".to_owned(),
+    }
+}
+
 /// A connection came about, or did not.
 pub(super) fn connected(contact: &Contact) -> String {
     let verb = match contact.state {
@@ -118,7 +122,7 @@ pub(super) fn moments(finding: &Finding, world: &World) -> Vec<Moment> {
     };
     let name = named(&subject.name, subject.key);
     match &finding.evidence {
-        Evidence::File(_) | Evidence::Shell(_) => {
+        Evidence::File(_) | Evidence::Shell(_) | Evidence::Indicators(_) => {
             let Some(process) = world.table.get(subject.key) else {
                 return Vec::new();
             };
@@ -136,6 +140,18 @@ pub(super) fn moments(finding: &Finding, world: &World) -> Vec<Moment> {
         Evidence::Cpu(_) => vec![Moment {
             at_unix_ns: finding.first_seen_unix_ns,
             what: format!("{name} began to saturate the CPUs"),
+        }],
+        Evidence::Masquerade(lie) => vec![Moment {
+            at_unix_ns: finding.first_seen_unix_ns,
+            what: format!("{name} was seen to call itself {}", word(&lie.shown)),
+        }],
+        Evidence::Preload(preload) => vec![Moment {
+            at_unix_ns: finding.first_seen_unix_ns,
+            what: format!("{name} was seen to have loaded {}", word(&preload.path)),
+        }],
+        Evidence::Respawn(_) => vec![Moment {
+            at_unix_ns: finding.first_seen_unix_ns,
+            what: sentence(finding),
         }],
         Evidence::Mining(mining) => {
             let peer = std::net::SocketAddr::new(mining.ip, mining.port);
@@ -175,10 +191,12 @@ fn kind_of(incident: &Incident) -> Option<&'static str> {
     [
         (FindingType::Fileless, "in-memory program"),
         (FindingType::DeletedExecutable, "deleted program"),
+        (FindingType::ModifiedPackageFile, "modified program"),
         (FindingType::NewBinary, "unpackaged program"),
         (FindingType::NewScript, "script"),
         (FindingType::FromWritableDir, "program"),
         (FindingType::WebServerSpawnedShell, "shell"),
+        (FindingType::MasqueradedName, "disguised program"),
     ]
     .into_iter()
     .find_map(|(kind, name)| said(kind).then_some(name))
@@ -394,24 +412,47 @@ fn sentence(finding: &Finding) -> String {
             "{name} and its children made {:.0} processes and executed {:.0} programs a second, using {:.2} CPUs.",
             storm.forks_per_s, storm.execs_per_s, storm.cores
         ),
-        Evidence::File(file) => {
-            let what = match finding.kind {
-                FindingType::Fileless => "runs a program that exists in memory only",
-                FindingType::DeletedExecutable => {
-                    "runs a file that was deleted before it was executed"
+        Evidence::File(file) => file_sentence(finding, &name, file),
+        Evidence::Indicators(matches) => {
+            let words: Vec<&str> = matches.iter().map(|found| &*found.word).collect();
+            format!("{name} carries marks of coin miners: {}.", words.join(", "))
+        }
+        Evidence::Masquerade(lie) => {
+            let shown = word(&lie.shown);
+            let whose = match &lie.imitates {
+                Imitates::KernelThread => "like a kernel thread, and is none".to_owned(),
+                Imitates::Package(package) => {
+                    format!("like a program of package {}", word(package.as_bytes()))
                 }
-                FindingType::NewScript => "is a script in a place where programs do not belong",
-                FindingType::FromWritableDir => {
-                    "was executed from a folder that anybody or a web application can write to"
-                }
-                _ => "belongs to no package",
+                Imitates::Program => "like another program".to_owned(),
+                Imitates::Unknown => "by another name than its file's".to_owned(),
             };
-            match file.age_at_exec_s {
-                Some(age_s) if file.fresh && finding.kind == FindingType::NewBinary => {
-                    format!("{name} {what} and was changed {age_s} s before it was executed.")
-                }
-                _ => format!("{name} {what}."),
-            }
+            format!("{name} calls itself {shown}, {whose}.")
+        }
+        Evidence::Preload(preload) => {
+            let from = match preload.from {
+                PreloadFrom::Environment => "by LD_PRELOAD",
+                PreloadFrom::SystemFile => "by /etc/ld.so.preload, like every program of this host",
+            };
+            let path = word(&preload.path);
+            format!("{name} loads {path}, which belongs to no package, {from}.")
+        }
+        Evidence::Respawn(back) => {
+            let by = format!("{}({})", word(&back.restarted_by), back.restarter_pid);
+            let unit = back
+                .unit
+                .as_deref()
+                .map(|unit| format!(" for {}", word(unit.as_bytes())));
+            let times = match back.times {
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            };
+            format!(
+                "{name} is back {:.0} s after {}: {by} started it again{}; it ended {times} in ten minutes.",
+                back.gone_ns as f64 / 1e9,
+                how_it_ended(back.last_wait_status),
+                unit.unwrap_or_default(),
+            )
         }
         Evidence::Shell(shell) => format!("{} started the shell {name}.", word(&shell.web_service)),
         Evidence::Destination(to) => {
@@ -436,6 +477,66 @@ fn sentence(finding: &Finding) -> String {
         }
         Evidence::Loss(_) => String::new(),
     }
+}
+
+fn file_sentence(finding: &Finding, name: &str, file: &FileEvidence) -> String {
+    let what = match finding.kind {
+        FindingType::Fileless => "runs a program that exists in memory only",
+        FindingType::DeletedExecutable => "runs a file that was deleted before it was executed",
+        FindingType::NewScript if file.path_class.is_odd() => {
+            "is a script in a place where programs do not belong"
+        }
+        FindingType::NewScript => "is a script that belongs to no package",
+        FindingType::FromWritableDir => {
+            "was executed from a folder that anybody or a web application can write to"
+        }
+        FindingType::ModifiedPackageFile => {
+            let package = word(file.package.as_deref().unwrap_or_default().as_bytes());
+            return format!("{name} is not what package {package} shipped: its file was changed.");
+        }
+        _ => "belongs to no package",
+    };
+    let new = matches!(
+        finding.kind,
+        FindingType::NewBinary | FindingType::NewScript
+    );
+    let written = match file.age_at_exec_s {
+        Some(age_s) if file.fresh && new => {
+            let by = writer(file.user_name.as_deref(), file.uid);
+            let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+            format!(
+                ", written {age_s} s before it was executed{by}{}",
+                below(finding, file)
+            )
+        }
+        _ => String::new(),
+    };
+    let excuse = match file.excuse {
+        Some(Excuse::PackageManager) => " A package manager is at work.",
+        Some(Excuse::ConfigurationManagement) => " Configuration management is at work.",
+        Some(Excuse::Build) => " A build is at work.",
+        Some(Excuse::AdministratorsPlace) => " Only root can have put it there.",
+        None => "",
+    };
+    format!("{name} {what}{written}.{excuse}")
+}
+
+/// The owner of a file.
+fn writer(name: Option<&str>, uid: Option<u32>) -> Option<String> {
+    match (name, uid) {
+        (Some(name), _) => Some(word(name.as_bytes())),
+        (None, Some(uid)) => Some(format!("uid {uid}")),
+        (None, None) => None,
+    }
+}
+
+/// `, below php-fpm8.2(812)`: the root of its lineage ran already when the file was written.
+fn below(finding: &Finding, file: &FileEvidence) -> String {
+    let root = finding.subject.as_deref().map(|subject| &subject.group);
+    let root = root.filter(|root| file.written_below == Some(root.key));
+    root.map_or_else(String::new, |root| {
+        format!(", below {}", named(&root.name, root.key))
+    })
 }
 
 /// What to do, in order: look, stop without destroying, find the way in.
@@ -541,10 +642,9 @@ fn on_disk(subject: &Subject) -> Option<&[u8]> {
         .image
         .as_ref()
         .is_some_and(|image| image.executable.nlink == 0);
-    let packaged = subject
-        .file
-        .as_ref()
-        .is_some_and(|file| matches!(file.owner, Owner::Package(_)));
+    let packaged = subject.file.as_ref().is_some_and(|file| {
+        matches!(file.owner, Owner::Package(_)) && file.integrity != Some(Integrity::Modified)
+    });
     subject.path.as_deref().filter(|_| !gone && !packaged)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     detect::path::PathClass,
-    input::{Exec, ExecutableFacts, ProcessFacts, ProcessKey},
+    input::{Exec, ExecutableFacts, ExecutableId, ProcessFacts, ProcessKey},
 };
 
 /// A process and where it comes from.
@@ -26,10 +26,14 @@ pub struct Subject {
     pub image: Option<Arc<Exec>>,
     /// Facts about the process.
     pub facts: Option<Arc<ProcessFacts>>,
-    /// Facts about the executable.
+    /// Identity of the file that matters: the script's for a script.
+    pub file_id: Option<ExecutableId>,
+    /// Facts about that file.
     pub file: Option<Arc<ExecutableFacts>>,
     /// Seconds from the file's last change to the exec.
     pub age_at_exec_s: Option<i64>,
+    /// Root of the lineage group, if it already ran when the file was last changed.
+    pub written_below: Option<ProcessKey>,
     /// Root of the lineage group.
     pub group: Ancestor,
     /// Ancestors, parent first.

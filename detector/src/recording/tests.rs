@@ -9,8 +9,9 @@ use crate::{
     event::HostInfo,
     incident::{Acceptance, AcceptedBy, FindingType, Resolve, Resumed, Severity},
     input::{
-        Accepts, Baseline, ExecutableFacts, Flow, Host, Input, Listener, Loss, OwnedInput, Owner,
-        Payload, ProcessFacts, Scan, Sha256, Sockets,
+        Accepts, Baseline, ExecutableFacts, FileStat, Flow, Host, Input, Integrity, Listener, Loss,
+        OwnedInput, Owner, Payload, Preload, PreloadFrom, ProcessFacts, Scan, ScriptFacts, Sha256,
+        Sockets,
     },
 };
 use detector_common::event::{self, connection::ListenKey, kind};
@@ -82,11 +83,23 @@ fn older_kinds() -> Vec<OwnedInput> {
     script.loginuid = Some(0);
     let whole = ExecutableFacts {
         modified_unix_ns: Some(-5),
+        integrity: Some(Integrity::Modified),
+        namesake: Some("other".to_owned()),
+        stat: Some(FileStat {
+            uid: 33,
+            user_name: Some("www-data".to_owned()),
+            mode: 0o100_755,
+            size: 1 << 40,
+            born_unix_ns: Some(-7),
+        }),
         ..facts(file_id("/x"), "/x", Owner::Package("some".to_owned()))
     };
     let bare = ExecutableFacts {
         path: None,
         owner: Owner::Unknown("no package database"),
+        integrity: Some(Integrity::Unknown("too_large")),
+        namesake: None,
+        stat: None,
         sha256: Sha256::Missing("gone"),
         ..whole.clone()
     };
@@ -171,6 +184,21 @@ fn older_kinds() -> Vec<OwnedInput> {
                 unit: None,
                 container_id: Some("c".to_owned()),
                 user_name: None,
+                title: Some(b"x\0\xff".as_slice().into()),
+                preloads: vec![Preload {
+                    from: PreloadFrom::Environment,
+                    path: b"/\xfe.so".as_slice().into(),
+                    id: Some(file_id("/x.so")),
+                    owner: Owner::Unowned,
+                }],
+            }),
+        ),
+        OwnedInput::Script(
+            12,
+            Box::new(ScriptFacts {
+                process: child,
+                path: b"/srv/\xff.sh".as_slice().into(),
+                file: whole.clone(),
             }),
         ),
         OwnedInput::Executable(12, Box::new(whole)),
@@ -269,7 +297,7 @@ fn every_kind_of_input_comes_back_as_it_was() {
         .map(std::mem::discriminant)
         .map(|d| format!("{d:?}"))
         .collect();
-    assert_eq!(kinds.len(), 14, "one of every kind");
+    assert_eq!(kinds.len(), 15, "one of every kind");
     let bytes = write(&inputs);
     let reader = Reader::new(bytes.as_slice()).expect("whole");
     assert_eq!(*reader.header(), header());

@@ -222,7 +222,14 @@ fn about(process: &ProcessFields) -> Vec<(&'static str, String)> {
 fn judged(verdict: &VerdictFields) -> String {
     let mut parts = Vec::new();
     match (&verdict.owner_package, verdict.unowned) {
-        (Some(package), _) => parts.push(format!("package {package}")),
+        (Some(package), _) => {
+            let changed = match verdict.integrity.as_deref() {
+                Some("modified") => ", but not as shipped",
+                Some("intact") => ", as shipped",
+                _ => "",
+            };
+            parts.push(format!("package {package}{changed}"));
+        }
         (None, Some(true)) => parts.push("of no package".to_owned()),
         _ => parts.push("owner not known".to_owned()),
     }
@@ -236,7 +243,15 @@ fn judged(verdict: &VerdictFields) -> String {
         .age_at_exec_s
         .filter(|age_s| (0..86_400).contains(age_s))
     {
-        parts.push(format!("changed {age_s} s before it ran"));
+        let writer = verdict.writer.as_ref().map(|writer| {
+            let who = writer.name.clone();
+            format!(
+                " by {}",
+                who.unwrap_or_else(|| format!("uid {}", writer.id))
+            )
+        });
+        let writer = writer.unwrap_or_default();
+        parts.push(format!("changed {age_s} s before it ran{writer}"));
     }
     parts.join(", ")
 }

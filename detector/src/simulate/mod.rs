@@ -308,8 +308,11 @@ fn facts(program: &Program) -> ExecutableFacts {
         } else {
             Owner::Unowned
         },
+        integrity: None,
+        namesake: None,
         sha256: Sha256::Missing("gone"),
         modified_unix_ns: None,
+        stat: None,
         known: None,
     }
 }

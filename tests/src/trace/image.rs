@@ -1,6 +1,6 @@
 //! What a process runs: a file, a script, or nothing that has a name.
 
-use detector::input::{Executable, ExecutableFacts, ExecutableId, Owner, Sha256};
+use detector::input::{Executable, ExecutableFacts, ExecutableId, Integrity, Owner, Sha256};
 use sha2::{Digest as _, Sha256 as Hash};
 
 use super::{BOOT_UNIX_S, SECOND};
@@ -159,8 +159,11 @@ impl Image {
             id: loaded.id(),
             path: Some(loaded.path.clone().into_bytes().into()),
             owner: loaded.owner.clone().map_or(Owner::Unowned, Owner::Package),
+            integrity: loaded.owner.as_ref().map(|_| Integrity::Intact),
+            namesake: None,
             sha256: Sha256::Digest(Hash::digest(&loaded.path).into()),
             modified_unix_ns: Some(loaded.changed_unix_s * 1_000_000_000),
+            stat: None,
             known: None,
         }
     }

@@ -260,5 +260,7 @@ pub(super) fn facts(of: &Process, image: Option<&Image>) -> ProcessFacts {
         unit: of.unit.clone(),
         container_id: None,
         user_name: Some(of.user.clone()),
+        title: None,
+        preloads: Vec::new(),
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         world::World,
     },
     incident::FindingType,
-    input::{Flow, Owner, Payload, ProcessKey, Sockets},
+    input::{Flow, Integrity, Owner, Payload, ProcessKey, Sockets},
     output::Output,
 };
 
@@ -83,10 +83,18 @@ impl Engine {
             return;
         }
         let image = process.image.clone();
-        let packaged = image.as_deref().is_some_and(|image| {
-            let file = self.world.file(image);
-            file.is_some_and(|file| matches!(file.owner, Owner::Package(_)))
-        });
+        let packaged = self
+            .world
+            .table
+            .get(key)
+            .zip(image)
+            .is_some_and(|(process, image)| {
+                let file = self.world.main_file(process, &image);
+                file.is_some_and(|file| {
+                    matches!(file.owner, Owner::Package(_))
+                        && file.integrity != Some(Integrity::Modified)
+                })
+            });
         let process = self.world.ensure(key);
         let room = process.connections.len() < MAX_EARLY_CONNECTIONS;
         if !packaged && room {

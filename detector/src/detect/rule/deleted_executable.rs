@@ -9,7 +9,7 @@
 
 use super::{Image, Verdict, fileless};
 use crate::{
-    detect::process::Suspicion,
+    detect::{excuse::Excuse, process::Suspicion},
     incident::{FindingType, Severity},
     input::Observed,
 };
@@ -19,8 +19,9 @@ pub fn judge(image: &Image<'_>) -> Option<Verdict> {
     if image.exec.executable.nlink != 0 || fileless::is_memfd(image.exec) {
         return None;
     }
-    let upgrade = image.exec.observed == Observed::Snapshot || image.package_manager;
-    let odd = image.class.is_odd();
+    let upgrade =
+        image.exec.observed == Observed::Snapshot || image.excuse() == Some(Excuse::PackageManager);
+    let odd = image.loaded.class.is_odd();
     let loud = odd || !upgrade;
     Some(Verdict {
         kind: FindingType::DeletedExecutable,
@@ -29,7 +30,7 @@ pub fn judge(image: &Image<'_>) -> Option<Verdict> {
         } else {
             Severity::Info
         },
-        evidence: image.evidence(),
+        evidence: image.evidence(&image.loaded),
         suspicion: loud.then_some(Suspicion::Deleted),
     })
 }

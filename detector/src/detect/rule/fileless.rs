@@ -1,7 +1,7 @@
 //! `execution.fileless`: a program that never had a name in any folder (`memfd_create`, `fexecve`).
 //!
 //! Evidence: the kernel's own view at exec (no links, a name that begins `memfd:`), so it needs no
-//! facts and cannot be late. A web service above it makes it conclusive (see `incident/score.rs`).
+//! facts and cannot be late. The same is a descriptor handed to the dynamic loader (`ld.so /proc/self/fd/3`). A web service above it makes it conclusive (see `incident/score.rs`).
 //!
 //! False positives: runc and crun copy themselves into a memfd before they enter a container
 //! (`memfd:runc_cloned:…`, `memfd:crun…`, always root): info. Some language runtimes and updaters
@@ -9,7 +9,10 @@
 
 use super::{Image, Verdict};
 use crate::{
-    detect::process::Suspicion,
+    detect::{
+        interpreter::{Runs, is_descriptor},
+        process::Suspicion,
+    },
     incident::{FindingType, Severity},
 };
 
@@ -20,7 +23,8 @@ pub fn is_memfd(exec: &crate::input::Exec) -> bool {
 
 /// Judges an image.
 pub fn judge(image: &Image<'_>) -> Option<Verdict> {
-    if !is_memfd(image.exec) {
+    let mapped = matches!(image.runs, Runs::Loaded(path) if is_descriptor(path));
+    if !is_memfd(image.exec) && !mapped {
         return None;
     }
     let runtime = image.exec.name.starts_with(b"memfd:runc_cloned")
@@ -33,7 +37,7 @@ pub fn judge(image: &Image<'_>) -> Option<Verdict> {
         } else {
             Severity::Warning
         },
-        evidence: image.evidence(),
+        evidence: image.evidence(image.main()),
         suspicion: (!known).then_some(Suspicion::Fileless),
     })
 }

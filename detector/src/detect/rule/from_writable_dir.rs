@@ -6,26 +6,27 @@
 //!
 //! False positives: installers that unpack into `/tmp` (info when a person or root runs them).
 
-use super::{Image, Verdict};
+use super::{Image, Verdict, View};
 use crate::{detect::path::PathClass, incident::FindingType};
 
 /// Judges an image.
 pub fn judge(image: &Image<'_>) -> Option<Verdict> {
-    let script = image.exec.interpreter.is_some();
-    if script || !image.class.is_writable_dir() || image.is_packaged() {
-        return None;
-    }
-    // A package may ship files below a web root; nobody ships them in /tmp.
-    if image.class != PathClass::WorldWritable && !image.settled {
-        return None;
-    }
-    let loud = image.class == PathClass::WebWritable
+    let view = image.views().find(|view| is_misplaced(view))?;
+    let loud = view.class == PathClass::WebWritable
         || image.web_service.is_some()
         || image.by_service_account();
     Some(Verdict {
         kind: FindingType::FromWritableDir,
-        severity: image.severity(loud),
-        evidence: image.evidence(),
+        severity: image.severity(loud && !view.is_known()),
+        evidence: image.evidence(view),
         suspicion: None,
     })
+}
+
+fn is_misplaced(view: &View<'_>) -> bool {
+    if view.script || !view.class.is_writable_dir() || view.is_packaged() {
+        return false;
+    }
+    // A package may ship files below a web root; nobody ships them in /tmp.
+    view.class == PathClass::WorldWritable || view.settled
 }

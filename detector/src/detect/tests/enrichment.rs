@@ -2,7 +2,7 @@
 
 use crate::{
     detect::testing::{Bench, SECOND, exec, facts, file_id, key},
-    input::{ExecutableFacts, Owner, ProcessKey, Sha256},
+    input::{ExecutableFacts, NOT_REACHED, Owner, ProcessKey, Sha256},
     output::Enrich,
 };
 
@@ -25,7 +25,8 @@ fn an_executable_is_asked_for_once_however_often_it_runs() {
             uid: 0,
             executable: Some(file_id("/usr/bin/id")),
             filename: b"/usr/bin/id".as_slice().into(),
-            script: false,
+            file_wanted: true,
+            script: None,
         }]
     );
 }
@@ -36,7 +37,7 @@ fn an_executable_whose_process_died_is_asked_for_through_the_next() {
     bench.exec(&exec(key(900, T), INIT, "/opt/x"));
     bench.file(&ExecutableFacts {
         sha256: Sha256::Missing("gone"),
-        ..facts(file_id("/opt/x"), "/opt/x", Owner::Unknown("gone"))
+        ..facts(file_id("/opt/x"), "/opt/x", Owner::Unknown(NOT_REACHED))
     });
     for _ in 0..3 {
         bench.second();
@@ -56,7 +57,7 @@ fn a_worse_answer_does_not_replace_a_better_one() {
     bench.unowned("/opt/x");
     bench.file(&ExecutableFacts {
         sha256: Sha256::Missing("gone"),
-        ..facts(file_id("/opt/x"), "/opt/x", Owner::Unknown("gone"))
+        ..facts(file_id("/opt/x"), "/opt/x", Owner::Unknown(NOT_REACHED))
     });
     bench.exec(&exec(key(900, T), INIT, "/opt/x"));
     assert_eq!(bench.findings().len(), 1, "still unowned");

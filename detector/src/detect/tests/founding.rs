@@ -110,6 +110,7 @@ fn one_incident_has_all_parts_and_ends() {
             FindingType::NewBinary,
             FindingType::FromWritableDir,
             FindingType::WebServerSpawnedShell,
+            FindingType::MasqueradedName,
             FindingType::NewDestination,
         ]
     );

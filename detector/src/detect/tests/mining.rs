@@ -231,8 +231,8 @@ fn places_are_kept_for_those_who_connect() {
     assert_eq!(asked(&bench).len(), 32);
     assert_eq!(
         bench.engine.counters().watches_refused,
-        16,
-        "two verdicts each"
+        24,
+        "three verdicts each"
     );
     bench.connect(key(940, 11 * SECOND), [45, 9, 148, 1], 443, true);
     assert_eq!(asked(&bench).len(), 33);

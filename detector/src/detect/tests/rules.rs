@@ -1,7 +1,9 @@
 //! What each rule says, and what it leaves alone.
 
 use crate::{
-    detect::testing::{BOOT_UNIX_S, Bench, SECOND, exec, file_id, kernel_thread, key, memfd},
+    detect::testing::{
+        BOOT_UNIX_S, Bench, SECOND, argv, child_of, file_id, kernel_thread, key, memfd, said, web,
+    },
     incident::{FindingType, Severity},
     input::{Exec, Loss, Observed, ProcessKey},
     output::Change,
@@ -12,43 +14,6 @@ const INIT: ProcessKey = ProcessKey {
     tgid: 1,
     start_ns: 0,
 };
-
-/// Every finding said, loudest first known: in incidents' last state, else alone.
-fn said(bench: &mut Bench) -> Vec<(FindingType, Severity)> {
-    for _ in 0..6 {
-        bench.second(); // updates are damped
-    }
-    let mut said: Vec<_> = bench
-        .incidents()
-        .iter()
-        .flat_map(|(_, incident)| incident.findings.iter())
-        .chain(bench.findings())
-        .map(|finding| (finding.kind, finding.severity))
-        .collect();
-    said.sort();
-    said.dedup();
-    said
-}
-
-fn web(bench: &mut Bench) -> ProcessKey {
-    let web = key(800, T);
-    bench.run(INIT, web, "/usr/sbin/php-fpm8.2");
-    web
-}
-
-fn child_of(
-    bench: &mut Bench,
-    parent: ProcessKey,
-    path: &str,
-    change: impl FnOnce(&mut Exec),
-) -> ProcessKey {
-    let child = key(900, T + 1_000);
-    bench.fork(parent, child);
-    let mut exec = exec(child, parent, path);
-    change(&mut exec);
-    bench.exec(&exec);
-    child
-}
 
 use FindingType::*;
 use Severity::{Info, Warning};
@@ -228,7 +193,9 @@ fn a_relative_path_is_judged_when_facts_tell_where_it_is() {
 fn a_web_service_that_runs_a_shell_is_info_and_with_a_downloader_a_warning() {
     let mut bench = Bench::new();
     let web = web(&mut bench);
-    child_of(&mut bench, web, "/bin/sh", |_| {});
+    child_of(&mut bench, web, "/bin/sh", |exec| {
+        argv(exec, &["sh", "-c", "sendmail -t"]);
+    });
     assert_eq!(said(&mut bench), [(WebServerSpawnedShell, Info)]);
     let mut bench = Bench::new();
     let web = self::web(&mut bench);

@@ -1,8 +1,7 @@
 //! Debian's database: one list of paths per package in `/var/lib/dpkg/info`.
 //!
-//! Lists keep the spelling of the package: `/bin/bash` where the file now lies in `/usr/bin`, because
-//! `/bin` is a symbolic link. The links of *this* host decide. A diversion moves a file that another
-//! package listed; both spellings count there too.
+//! Lists keep the spelling of the package (`merged.rs`). A diversion moves a file that another package
+//! listed; both spellings count there too.
 
 use std::{
     collections::HashMap,
@@ -13,14 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::index::{Builder, Index};
+use super::{
+    index::{Builder, Index},
+    merged::Merged,
+};
 use crate::input::Owner;
+
+mod content;
 
 /// How often a path that is not listed makes us look whether the lists changed.
 const RECHECK: Duration = Duration::from_secs(2);
-
-/// Directories that a merged `/usr` replaced by links.
-const MERGED: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"];
 
 /// The lists of one host.
 #[derive(Debug)]
@@ -34,7 +35,9 @@ pub(in crate::enrich) struct Dpkg {
 struct Loaded {
     /// mtime of the info directory before it was read, so that a change meanwhile is seen.
     version: (i64, i64),
-    merged: Vec<&'static str>,
+    merged: Merged,
+    /// From where a diverted file now lies to where its package listed it.
+    diverted: HashMap<Vec<u8>, Vec<u8>>,
     index: Index,
 }
 
@@ -71,7 +74,7 @@ impl Dpkg {
 
     fn find(&self, path: &[u8]) -> Option<Owner> {
         let loaded = self.loaded.as_ref()?;
-        let package = loaded.index.get(&unmerge(path, &loaded.merged))?;
+        let package = loaded.index.get(&loaded.merged.resolve(path))?;
         Some(Owner::Package(package.to_owned()))
     }
 
@@ -101,15 +104,7 @@ impl Dpkg {
     }
 
     fn load(&self, version: (i64, i64)) -> io::Result<Loaded> {
-        let merged: Vec<&str> = MERGED
-            .into_iter()
-            .filter(|dir| {
-                fs::read_link(self.root.join(dir)).is_ok_and(|target| {
-                    let usr = Path::new("usr").join(dir);
-                    target == usr || target == Path::new("/").join(&usr)
-                })
-            })
-            .collect();
+        let merged = Merged::read(&self.root);
         let diversions = self.diversions(&merged)?;
         let mut builder = Builder::new();
         for entry in fs::read_dir(self.info())? {
@@ -127,7 +122,7 @@ impl Dpkg {
             builder.package(&package);
             let plain_name = package.split(':').next().unwrap_or(&package);
             for path in list.split(|byte| *byte == b'\n').filter(|p| p.len() > 1) {
-                let path = unmerge(path, &merged);
+                let path = merged.resolve(path);
                 match diversions.get(&*path) {
                     Some(diversion) if diversion.by != plain_name => builder.path(&diversion.to),
                     _ => builder.path(&path),
@@ -137,12 +132,16 @@ impl Dpkg {
         Ok(Loaded {
             version,
             merged,
+            diverted: diversions
+                .into_iter()
+                .map(|(from, diversion)| (diversion.to, from))
+                .collect(),
             index: builder.build(),
         })
     }
 
     /// Where files of other packages went, by their listed path.
-    fn diversions(&self, merged: &[&str]) -> io::Result<HashMap<Vec<u8>, Diversion>> {
+    fn diversions(&self, merged: &Merged) -> io::Result<HashMap<Vec<u8>, Diversion>> {
         let text = match fs::read(self.root.join("var/lib/dpkg/diversions")) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -151,10 +150,10 @@ impl Dpkg {
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
         let entries = lines.chunks_exact(3).map(|lines| {
             let diversion = Diversion {
-                to: unmerge(lines[1], merged).into_owned(),
+                to: merged.resolve(lines[1]).into_owned(),
                 by: String::from_utf8_lossy(lines[2]).into_owned(),
             };
-            (unmerge(lines[0], merged).into_owned(), diversion)
+            (merged.resolve(lines[0]).into_owned(), diversion)
         });
         Ok(entries.collect())
     }
@@ -166,19 +165,6 @@ impl Dpkg {
 struct Diversion {
     to: Vec<u8>,
     by: String,
-}
-
-/// `/bin/x` as `/usr/bin/x` where `/bin` is a link to it.
-fn unmerge<'p>(path: &'p [u8], merged: &[&str]) -> std::borrow::Cow<'p, [u8]> {
-    let is_merged = path.strip_prefix(b"/").is_some_and(|rest| {
-        let first = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
-        first.len() < rest.len() && merged.iter().any(|dir| dir.as_bytes() == first)
-    });
-    if is_merged {
-        [b"/usr", path].concat().into()
-    } else {
-        path.into()
-    }
 }
 
 #[cfg(test)]

@@ -5,18 +5,35 @@
 
 mod dpkg;
 mod index;
+mod lock;
+mod merged;
+mod rpm;
+mod shipped;
 
 use std::{path::Path, time::Instant};
 
 use dpkg::Dpkg;
+use rpm::Rpm;
+pub(super) use shipped::{Digest, Shipped};
 
 use crate::input::Owner;
+
+/// Where packages put programs that are run by name.
+const PROGRAM_FOLDERS: [&[u8]; 5] = [
+    b"/usr/bin/",
+    b"/usr/sbin/",
+    b"/usr/lib/systemd/",
+    b"/usr/lib/openssh/",
+    b"/usr/libexec/",
+];
 
 /// The host's package database.
 #[derive(Debug)]
 pub(super) enum Database {
     /// Debian and its children.
     Dpkg(Box<Dpkg>),
+    /// Red Hat, SUSE and their children.
+    Rpm(Box<Rpm>),
     /// None that can be read, and why.
     Missing(&'static str),
 }
@@ -27,19 +44,49 @@ impl Database {
         if root.join("var/lib/dpkg/info").is_dir() {
             return Database::Dpkg(Box::new(Dpkg::new(root)));
         }
-        let rpm = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
-        if rpm.iter().any(|dir| root.join(dir).is_dir()) {
-            return Database::Missing("rpm not supported yet");
+        match Rpm::find(root) {
+            Some(Ok(rpm)) => Database::Rpm(Box::new(rpm)),
+            Some(Err(why)) => Database::Missing(why),
+            None => Database::Missing("no package database"),
         }
-        Database::Missing("no package database")
     }
 
     /// Who ships `path` (absolute, without symbolic links).
     pub(super) fn owner(&mut self, path: &[u8], now: Instant) -> Owner {
         match self {
             Database::Dpkg(dpkg) => dpkg.owner(path, now),
+            Database::Rpm(rpm) => rpm.owner(path, now),
             Database::Missing(reason) => Owner::Unknown(reason),
         }
+    }
+
+    /// What `package` shipped at `path`, both as [`Database::owner`] has them.
+    pub(super) fn shipped(&self, package: &str, path: &[u8]) -> Shipped {
+        match self {
+            Database::Dpkg(dpkg) => dpkg.shipped(package, path),
+            Database::Rpm(rpm) => rpm.shipped(package, path),
+            Database::Missing(reason) => Shipped::Unknown(reason),
+        }
+    }
+
+    /// Whether a package manager is changing files now.
+    pub(super) fn is_changing(&self) -> bool {
+        match self {
+            Database::Dpkg(dpkg) => dpkg.is_changing(),
+            Database::Rpm(rpm) => rpm.is_changing(),
+            Database::Missing(_) => false,
+        }
+    }
+
+    /// A package that ships a program with the name of `path` where programs belong.
+    pub(super) fn namesake(&mut self, path: &[u8], now: Instant) -> Option<String> {
+        let name = path.rsplit(|byte| *byte == b'/').next()?;
+        PROGRAM_FOLDERS
+            .iter()
+            .find_map(|folder| match self.owner(&[folder, name].concat(), now) {
+                Owner::Package(package) => Some(package),
+                _ => None,
+            })
     }
 }
 
@@ -53,7 +100,13 @@ mod tests {
         let now = Instant::now();
         let owner = |root: &Path| Database::open(root).owner(b"/usr/bin/x", now);
         assert_eq!(owner(dir.path()), Owner::Unknown("no package database"));
-        std::fs::create_dir_all(dir.path().join("var/lib/rpm")).unwrap();
-        assert_eq!(owner(dir.path()), Owner::Unknown("rpm not supported yet"));
+        let rpm = dir.path().join("var/lib/rpm");
+        std::fs::create_dir_all(&rpm).unwrap();
+        assert_eq!(owner(dir.path()), Owner::Unknown("no package database"));
+        std::fs::write(rpm.join("Packages"), "").unwrap();
+        assert_eq!(
+            owner(dir.path()),
+            Owner::Unknown("rpm database in BerkeleyDB format")
+        );
     }
 }

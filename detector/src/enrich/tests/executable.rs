@@ -21,6 +21,8 @@ fn shipped_program_is_told_with_place_owner_and_hash() {
             container_id: cgroup.as_deref().and_then(cgroup::container),
             cgroup,
             user_name: Some("root".to_owned()),
+            title: Some(b"/usr/bin/sleep\x001000\0".as_slice().into()),
+            preloads: Vec::new(),
         }
     );
     let modified = fs::metadata(sleep_path).unwrap();
@@ -29,9 +31,21 @@ fn shipped_program_is_told_with_place_owner_and_hash() {
         ExecutableFacts {
             id: id(sleep_path),
             path: bytes(sleep_path),
+            integrity: matches!(owner_of_sleep(), Owner::Package(_)).then_some(Integrity::Intact),
             owner: owner_of_sleep(),
+            namesake: None,
             sha256: sha256sum(sleep_path),
             modified_unix_ns: Some(modified.mtime() * 1_000_000_000 + modified.mtime_nsec()),
+            stat: Some(FileStat {
+                uid: 0,
+                user_name: Some("root".to_owned()),
+                mode: modified.mode(),
+                size: modified.len(),
+                born_unix_ns: modified.created().ok().map(|born| {
+                    let since = born.duration_since(std::time::UNIX_EPOCH).unwrap();
+                    i64::try_from(since.as_nanos()).unwrap()
+                }),
+            }),
             known: None,
         }
     );
@@ -108,7 +122,8 @@ fn pipe_or_device_in_place_of_a_program_is_not_opened() {
             uid: 0,
             executable: Some(id(path)),
             filename: bytes(path).unwrap(),
-            script: false,
+            file_wanted: true,
+            script: None,
         };
         assert_eq!(ask(&question).1.sha256, Sha256::Missing("unreadable"));
     }
@@ -193,8 +208,7 @@ fn pipe_in_place_of_a_script_is_not_opened() {
     );
     let sleep = Running::sleep();
     let question = Enrich {
-        filename: bytes(&pipe).unwrap(),
-        script: true,
+        script: bytes(&pipe),
         ..sleep.question()
     };
     // Two answers and none about a script.

@@ -2,6 +2,7 @@
 //! by the test that started it.
 
 mod executable;
+mod preload;
 mod process;
 mod snapshot;
 mod socket;
@@ -24,8 +25,8 @@ use super::*;
 use crate::{
     config,
     input::{
-        Exec, Executable, ExecutableFacts, ExecutableId, Observed, Owner, ProcessFacts, ProcessKey,
-        Sha256, Sockets,
+        Exec, Executable, ExecutableFacts, ExecutableId, FileStat, Integrity, Observed, Owner,
+        ProcessFacts, ProcessKey, ScriptFacts, Sha256, Sockets,
     },
     output::Enrich,
 };
@@ -104,8 +105,9 @@ impl Running {
             process: self.key(),
             uid: 0,
             executable: Some(self.image()),
+            file_wanted: true,
             filename: Box::default(),
-            script: false,
+            script: None,
         }
     }
 

@@ -35,6 +35,8 @@ fn reused_process_id_answers_nothing_about_the_later_process() {
             unit: None,
             container_id: None,
             user_name: Some("root".to_owned()),
+            title: None,
+            preloads: Vec::new(),
         }
     );
     assert_eq!(executable.sha256, Sha256::Missing("gone"));
@@ -54,8 +56,7 @@ fn own_files_of_the_detector_are_not_reached_through_self() {
     let sleep = Running::sleep();
     for path in [&*link, Path::new("/proc/self/exe"), Path::new("/dev/fd/0")] {
         let question = Enrich {
-            filename: bytes(path).unwrap(),
-            script: true,
+            script: bytes(path),
             ..sleep.question()
         };
         let (process, interpreter) = ask(&question);
@@ -75,15 +76,14 @@ fn script_is_told_under_its_own_identity_beside_its_interpreter() {
     let running = Running::start(Command::new("./s.sh").current_dir(&dir));
     running.until_it_runs(shell.to_str().unwrap());
     let question = Enrich {
-        filename: (*b"x/../s.sh").into(),
-        script: true,
+        script: Some((*b"x/../s.sh").into()),
         ..running.question()
     };
     let answers = ask_with(&config::Enrich::default(), &[question]);
     let [
         Answer::Process(process),
         Answer::Executable(interpreter),
-        Answer::Script { facts: found, .. },
+        Answer::Script(ScriptFacts { file: found, .. }),
     ] = &answers[..]
     else {
         panic!("{answers:?}");
@@ -99,8 +99,7 @@ fn script_is_told_under_its_own_identity_beside_its_interpreter() {
 fn relative_script_that_is_not_there_has_no_path() {
     let sleep = Running::sleep();
     let question = Enrich {
-        filename: (*b"not-there.sh").into(),
-        script: true,
+        script: Some((*b"not-there.sh").into()),
         ..sleep.question()
     };
     assert_eq!(ask(&question).0.script_path, None);
@@ -114,8 +113,7 @@ fn script_that_became_a_link_to_a_shipped_one_is_not_taken_for_shipped() {
     fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
     let running = Running::start(&mut Command::new(&script));
     let question = Enrich {
-        filename: bytes(&script).unwrap(),
-        script: true,
+        script: bytes(&script),
         ..running.question()
     };
     let descriptors = format!("/proc/{}/fd", running.0.id());
@@ -129,10 +127,11 @@ fn script_that_became_a_link_to_a_shipped_one_is_not_taken_for_shipped() {
     fs::remove_file(&script).unwrap();
     std::os::unix::fs::symlink("/usr/bin/sleep", &script).unwrap();
     let answers = ask_with(&config::Enrich::default(), &[question]);
-    let Some(Answer::Script { process, facts }) = answers.last() else {
+    let Some(Answer::Script(told)) = answers.last() else {
         panic!("{answers:?}");
     };
-    assert_eq!(*process, running.key());
+    let facts = &told.file;
+    assert_eq!(told.process, running.key());
     assert_eq!(facts.path, bytes(Path::new("/usr/bin/sleep")));
     assert!(matches!(facts.owner, Owner::Unknown(_)), "{facts:?}");
 }

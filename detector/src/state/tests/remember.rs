@@ -23,8 +23,11 @@ fn facts(path: &str, content: u8) -> ExecutableFacts {
         },
         path: Some(path.as_bytes().into()),
         owner: Owner::Unowned,
+        integrity: None,
+        namesake: None,
         sha256: Sha256::Digest([content; 32]),
         modified_unix_ns: None,
+        stat: None,
         known: None,
     }
 }

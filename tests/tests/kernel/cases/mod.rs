@@ -16,3 +16,4 @@ mod payload;
 mod replay;
 mod scenario;
 mod state;
+mod verdict;

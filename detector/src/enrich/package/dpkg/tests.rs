@@ -1,6 +1,7 @@
 use std::{os::unix::fs::symlink, process::Command};
 
 use super::*;
+use crate::enrich::package::shipped::{Digest, NO_DIGEST, Shipped};
 
 /// A root with a merged `/usr` and these lists.
 fn root(lists: &[(&str, &str)], diversions: &str) -> tempfile::TempDir {
@@ -145,4 +146,78 @@ fn this_host_agrees_with_dpkg_search_within_the_memory_promised() {
     }
     eprintln!("{compared} paths agree with dpkg -S");
     assert!(compared > 0);
+}
+
+#[test]
+fn digests_are_found_in_every_spelling_and_configuration_files_in_the_status() {
+    let lists = [
+        (
+            "bash:amd64",
+            "/bin/bash\n/bin/sh\n/etc/cron.daily/b\n/usr/bin/none\n",
+        ),
+        ("dash", "/bin/sh\n"),
+    ];
+    let root = root(&lists, "/bin/sh\n/bin/sh.distrib\ndash\n");
+    let dpkg_folder = root.path().join("var/lib/dpkg");
+    let (one, two, three) = ("0".repeat(32), "1".repeat(32), "2".repeat(32));
+    fs::write(
+        dpkg_folder.join("info/bash:amd64.md5sums"),
+        format!("{one}  bin/bash\n{two}  bin/sh\nbroken\n"),
+    )
+    .unwrap();
+    fs::write(
+        dpkg_folder.join("status"),
+        format!(
+            "Package: other\nConffiles:\n /etc/cron.daily/b {one}\n\nPackage: bash\nVersion: 1\nConffiles:\n /etc/a {one}\n /etc/cron.daily/b {three} obsolete\nDescription: x\n /usr/bin/none {one}\n"
+        ),
+    )
+    .unwrap();
+    let mut dpkg = Dpkg::new(root.path());
+    let now = Instant::now();
+    assert_eq!(dpkg.owner(b"/usr/bin/bash", now), package("bash:amd64"));
+    let content = |byte, configuration| Shipped::Content {
+        digest: Digest::Md5([byte; 16]),
+        configuration,
+    };
+    for (path, expected) in [
+        ("/usr/bin/bash", content(0x00, false)),
+        ("/usr/bin/sh.distrib", content(0x11, false)),
+        ("/etc/cron.daily/b", content(0x22, true)),
+        ("/usr/bin/none", NO_DIGEST),
+    ] {
+        assert_eq!(
+            dpkg.shipped("bash:amd64", path.as_bytes()),
+            expected,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn this_hosts_shell_has_the_digest_that_md5sum_says() {
+    let mut dpkg = Dpkg::new(Path::new("/"));
+    let Owner::Package(package) = dpkg.owner(b"/usr/bin/dash", Instant::now()) else {
+        eprintln!("skipped: no packaged dash on this host");
+        return;
+    };
+    let output = Command::new("md5sum")
+        .arg("/usr/bin/dash")
+        .output()
+        .unwrap();
+    let expected = Shipped::Content {
+        digest: Digest::from_hex(&output.stdout[..32]).unwrap(),
+        configuration: false,
+    };
+    assert_eq!(dpkg.shipped(&package, b"/usr/bin/dash"), expected);
+}
+
+#[test]
+fn a_held_lock_of_dpkg_is_a_database_that_changes() {
+    use rustix::fs::{FlockOperation, flock};
+    let root = root(&[], "");
+    let dpkg = Dpkg::new(root.path());
+    let lock = fs::File::create(root.path().join("var/lib/dpkg/lock")).unwrap();
+    assert!(!dpkg.is_changing());
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    assert!(dpkg.is_changing());
 }

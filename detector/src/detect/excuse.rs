@@ -1,0 +1,156 @@
+//! What explains an unknown file so that nobody has to get up.
+//!
+//! An accusation may rest on a name; an excuse has to be proven, because an intruder would like to have
+//! it: the program that excuses must lie in a system folder or belong to a package, belong to root, run as
+//! root, and not be deleted. Below a web service only two things excuse: a package manager that runs as
+//! root, and a place where nobody but root can have put the file.
+//!
+//! Excused is not unseen: the finding is kept at `info`, and says why.
+
+use super::{
+    interpreter, lineage,
+    path::{PathClass, base_name, classify},
+    process::Process,
+    rule::{Image, View},
+    world::World,
+};
+use crate::input::{Exec, Owner};
+
+/// Why an unknown file is no reason to get up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Excuse {
+    /// A package manager is at work above it.
+    PackageManager,
+    /// Configuration management is at work above it.
+    ConfigurationManagement,
+    /// A compiler or build tool is at work above it, for a person or root.
+    Build,
+    /// Only root can have put it where it lies: `/usr/local`, `/opt`, owned and writable by root alone.
+    AdministratorsPlace,
+}
+
+impl Excuse {
+    /// Stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Excuse::PackageManager => "package_manager",
+            Excuse::ConfigurationManagement => "configuration_management",
+            Excuse::Build => "build",
+            Excuse::AdministratorsPlace => "administrators_place",
+        }
+    }
+}
+
+const CONFIGURATION_MANAGEMENT: [&[u8]; 13] = [
+    b"puppet",
+    b"puppet-agent",
+    b"chef-client",
+    b"chef-infra-client",
+    b"cinc-client",
+    b"salt-minion",
+    b"salt-call",
+    b"ansible-pull",
+    b"ansible-playbook",
+    b"cf-agent",
+    b"cloud-init",
+    b"mgmt",
+    b"rudder",
+];
+const BUILD_TOOLS: [&[u8]; 16] = [
+    b"make",
+    b"gmake",
+    b"ninja",
+    b"cmake",
+    b"ctest",
+    b"meson",
+    b"cargo",
+    b"rustc",
+    b"go",
+    b"gcc",
+    b"cc",
+    b"g++",
+    b"clang",
+    b"dpkg-buildpackage",
+    b"rpmbuild",
+    b"debuild",
+];
+const ADMINISTRATORS: [&[u8]; 2] = [b"/usr/local/", b"/opt/"];
+/// `S_IWGRP | S_IWOTH`
+const OTHERS_WRITE: u32 = 0o022;
+
+/// The strongest excuse of an image.
+pub fn find(image: &Image<'_>) -> Option<Excuse> {
+    let above = |is: &dyn Fn(&Process, &Exec) -> bool| {
+        let table = &image.world.table;
+        std::iter::once(image.process)
+            .chain(table.ancestors(image.process.key))
+            .any(|process| {
+                process
+                    .image
+                    .as_deref()
+                    .is_some_and(|exec| is(process, exec))
+            })
+    };
+    if above(&|_, exec| lineage::is_package_manager(exec)) {
+        return Some(Excuse::PackageManager);
+    }
+    let packaged = image.views().all(View::is_packaged);
+    if !packaged && image.views().all(is_administrators) {
+        return Some(Excuse::AdministratorsPlace);
+    }
+    if image.web_service.is_some() {
+        return None;
+    }
+    if above(&|process, exec| {
+        exec.uid == 0 && is_proven(image.world, process, exec, &CONFIGURATION_MANAGEMENT)
+    }) {
+        return Some(Excuse::ConfigurationManagement);
+    }
+    let build = !image.by_service_account()
+        && above(&|process, exec| {
+            process.key != image.process.key && is_proven(image.world, process, exec, &BUILD_TOOLS)
+        });
+    build.then_some(Excuse::Build)
+}
+
+/// Whether the file lies where only root installs, and only root could have written it. Packaged and
+/// system files need no excuse, and take none away.
+fn is_administrators(view: &View<'_>) -> bool {
+    if view.is_packaged() {
+        return true;
+    }
+    let Some(facts) = view.facts else {
+        return false;
+    };
+    let path = facts.path.as_deref().unwrap_or_default();
+    let by_root = facts
+        .stat
+        .as_ref()
+        .is_some_and(|stat| stat.uid == 0 && stat.mode & OTHERS_WRITE == 0);
+    by_root
+        && classify(path) == PathClass::Other
+        && ADMINISTRATORS.iter().any(|folder| path.starts_with(folder))
+}
+
+/// Whether a process is one of `programs`, and really is: the file that matters belongs to a package, or
+/// lies in a system folder and, as far as that is known, belongs to root.
+fn is_proven(world: &World, process: &Process, exec: &Exec, programs: &[&[u8]]) -> bool {
+    let operand = interpreter::runs(exec).file();
+    let name = operand.map_or_else(|| lineage::image_name(exec), base_name);
+    if !programs.contains(&name) || exec.executable.nlink == 0 {
+        return false;
+    }
+    let packaged = |owner: Option<&Owner>| matches!(owner, Some(Owner::Package(_)));
+    let facts = match operand {
+        Some(_) => world.script(process, exec),
+        None => world.file(exec),
+    };
+    if packaged(facts.map(|facts| &facts.owner)) {
+        return true;
+    }
+    let system = |path: &[u8]| classify(path) == PathClass::System;
+    exec.executable.uid == 0
+        && (exec.interpreter.is_some() || system(&exec.filename))
+        && operand.is_none_or(system)
+        && exec.interpreter.as_deref().is_none_or(system)
+}
