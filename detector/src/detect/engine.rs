@@ -15,7 +15,7 @@ use super::{
     listener::Served,
     pending::{Pending, Queue},
     process::{ParentFrom, Process, Suspicion},
-    rule::{Image, Verdict, event_loss::EventLoss},
+    rule::{Image, Verdict, connection_storm::ConnectionStorm, event_loss::EventLoss},
     watch::{Cause, Watches},
     window::Pass,
     world::World,
@@ -63,6 +63,7 @@ pub struct Engine {
     loss: EventLoss,
     pending: Queue,
     watches: Watches,
+    connections: ConnectionStorm,
     book: Book,
 }
 
@@ -75,6 +76,7 @@ impl Engine {
             loss: EventLoss::default(),
             pending: Queue::default(),
             watches: Watches::default(),
+            connections: ConnectionStorm::default(),
             book: Book::new(seed.0),
             world: World::new(config),
         }

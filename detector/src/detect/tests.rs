@@ -9,3 +9,4 @@ mod listener;
 mod load;
 mod mining;
 mod rules;
+mod storm;

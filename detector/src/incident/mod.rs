@@ -28,9 +28,9 @@ mod tests;
 pub use acceptance::{Acceptance, AcceptedBy};
 pub use book::Book;
 pub use finding::{
-    Class, CpuEvidence, Culprit, DestinationEvidence, Evidence, FileEvidence, Finding, FindingType,
-    MiningEvidence, Severity, ShellEvidence, Spoken, SteadyEvidence, StealEvidence, StormEvidence,
-    technique_name,
+    Class, ConnectionStormEvidence, CpuEvidence, Culprit, DestinationEvidence, Evidence,
+    FileEvidence, Finding, FindingType, MiningEvidence, Severity, Shape, ShellEvidence, Spoken,
+    SteadyEvidence, StealEvidence, StormEvidence, technique_name,
 };
 pub use resume::{Resolve, Resumed};
 pub use subject::{Ancestor, Subject};

@@ -15,6 +15,7 @@ use crate::{
 };
 
 pub mod compute_hijacking;
+pub mod connection_storm;
 pub mod cpu_saturation;
 pub mod cpu_steal;
 pub mod deleted_executable;
