@@ -16,7 +16,10 @@ use super::{
     listener::Served,
     pending::{Pending, Queue},
     process::{ParentFrom, Process},
-    rule::{event_loss::EventLoss, preloaded_library::PreloadedLibrary, respawn::Respawns},
+    rule::{
+        connection_storm::ConnectionStorm, event_loss::EventLoss,
+        preloaded_library::PreloadedLibrary, respawn::Respawns,
+    },
     watch::Watches,
     window::Pass,
     world::World,
@@ -69,6 +72,7 @@ pub struct Engine {
     respawns: Respawns,
     pending: Queue,
     watches: Watches,
+    connections: ConnectionStorm,
     book: Book,
 }
 
@@ -83,6 +87,7 @@ impl Engine {
             respawns: Respawns::default(),
             pending: Queue::default(),
             watches: Watches::default(),
+            connections: ConnectionStorm::default(),
             book: Book::new(seed.0),
             world: World::new(config),
         }

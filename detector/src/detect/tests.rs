@@ -12,4 +12,5 @@ mod mining;
 mod respawn;
 mod rules;
 mod scripts;
+mod storm;
 mod trust;

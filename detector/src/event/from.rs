@@ -329,10 +329,20 @@ fn evidence(evidence: &Evidence) -> BTreeMap<String, Value> {
                 "busy": mining.busy,
             })
         }
+        Evidence::ConnectionStorm(storm) => json!({
+            "shape": storm.shape.name(),
+            "attempts": storm.attempts,
+            "failed": storm.failed,
+            "addresses": storm.addresses,
+            "port": storm.port,
+            "window_s": storm.window_s,
+        }),
         Evidence::Destination(to) => json!({
             "ip": to.ip.to_string(),
             "port": to.port,
             "established": to.established,
+            "odd": to.odd,
+            "pool_port": to.pool_port,
         }),
         Evidence::Loss(losses) => losses
             .iter()

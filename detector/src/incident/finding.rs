@@ -126,6 +126,8 @@ finding_types! {
     Respawn = "persistence.respawn", Support, 0.50, ["T1543", "T1053.003"];
     /// It speaks to a mining pool. Nobody does it by accident.
     MiningProtocol = "c2.mining_protocol", CommandAndControl, 0.85, ["T1496.001", "T1071"];
+    /// It connects to very many, or fails very often. Crawlers and scanners do it too.
+    ConnectionStorm = "c2.connection_storm", CommandAndControl, 0.60, ["T1046", "T1110"];
     /// A suspect program talks to the outside world.
     NewDestination = "c2.new_destination", CommandAndControl, 0.50, ["T1071"];
     /// Records were lost: something may be missing from the picture.
@@ -190,6 +192,8 @@ pub fn technique_name(id: &str) -> Option<&'static str> {
         "T1070.004" => "Indicator Removal: File Deletion",
         "T1036.005" => "Masquerading: Match Legitimate Resource Name or Location",
         "T1505.003" => "Server Software Component: Web Shell",
+        "T1046" => "Network Service Discovery",
+        "T1110" => "Brute Force",
         "T1071" => "Application Layer Protocol",
         _ => return None,
     })
@@ -245,6 +249,8 @@ pub enum Evidence {
     Respawn(RespawnEvidence),
     /// `c2.mining_protocol`.
     Mining(MiningEvidence),
+    /// `c2.connection_storm`.
+    ConnectionStorm(ConnectionStormEvidence),
     /// `c2.new_destination`.
     Destination(DestinationEvidence),
     /// `agent.event_loss`.
@@ -503,6 +509,45 @@ pub struct RespawnEvidence {
     pub same_identity: bool,
 }
 
+/// What a storm of connections looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Many addresses.
+    Scan,
+    /// Hardly any answer.
+    Failing,
+    /// Many attempts at ports where one logs in.
+    Logins,
+}
+
+impl Shape {
+    /// Stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Shape::Scan => "scan",
+            Shape::Failing => "failing",
+            Shape::Logins => "logins",
+        }
+    }
+}
+
+/// See `detect/rule/connection_storm.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionStormEvidence {
+    /// What it looks like.
+    pub shape: Shape,
+    /// Connections attempted in the window so far.
+    pub attempts: u32,
+    /// Of these, or of earlier ones, failed in it.
+    pub failed: u32,
+    /// Distinct addresses, at least.
+    pub addresses: usize,
+    /// Remote port of the last one.
+    pub port: u16,
+    /// Length of the window, seconds.
+    pub window_s: u64,
+}
+
 /// See `detect/rule/new_destination.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestinationEvidence {
@@ -512,6 +557,10 @@ pub struct DestinationEvidence {
     pub port: u16,
     /// The peer answered.
     pub established: bool,
+    /// A port that services hardly use, and the program descends from a web service.
+    pub odd: bool,
+    /// A port that mining pools use as well. Adds nothing to the severity.
+    pub pool_port: bool,
 }
 
 /// One signal.

@@ -28,10 +28,10 @@ mod tests;
 pub use acceptance::{Acceptance, AcceptedBy};
 pub use book::Book;
 pub use finding::{
-    Class, CpuEvidence, Culprit, DestinationEvidence, Evidence, FileEvidence, Finding, FindingType,
-    Imitates, MasqueradeEvidence, MiningEvidence, PreloadEvidence, RespawnEvidence, Restarter,
-    Severity, ShellEvidence, ShownIn, Spoken, SteadyEvidence, StealEvidence, StormEvidence,
-    technique_name,
+    Class, ConnectionStormEvidence, CpuEvidence, Culprit, DestinationEvidence, Evidence,
+    FileEvidence, Finding, FindingType, Imitates, MasqueradeEvidence, MiningEvidence,
+    PreloadEvidence, RespawnEvidence, Restarter, Severity, Shape, ShellEvidence, ShownIn, Spoken,
+    SteadyEvidence, StealEvidence, StormEvidence, technique_name,
 };
 pub use resume::{Resolve, Resumed};
 pub use subject::{Ancestor, Subject};

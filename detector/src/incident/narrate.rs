@@ -2,7 +2,7 @@
 
 use super::{
     Contact, ContactState, Culprit, Evidence, FileEvidence, Finding, FindingType, Imitates,
-    Incident, Moment, Severity, Spoken, Subject, case::identity, score,
+    Incident, Moment, Severity, Shape, Spoken, Subject, case::identity, score,
 };
 use crate::{
     detect::{excuse::Excuse, path, process::Process, world::World},
@@ -175,6 +175,14 @@ pub(super) fn moments(finding: &Finding, world: &World) -> Vec<Moment> {
             what: format!("{name} began to make many processes"),
         }],
         Evidence::Steal(_) => Vec::new(),
+        Evidence::ConnectionStorm(storm) => vec![Moment {
+            at_unix_ns: finding.first_seen_unix_ns,
+            what: match storm.shape {
+                Shape::Scan => format!("{name} began to connect to very many"),
+                Shape::Failing => format!("{name} began to fail to connect again and again"),
+                Shape::Logins => format!("{name} began to knock at login ports"),
+            },
+        }],
         // The connection itself tells (`connected`).
         Evidence::Destination(_) | Evidence::Loss(_) => Vec::new(),
     }
@@ -458,6 +466,19 @@ fn sentence(finding: &Finding) -> String {
         Evidence::Destination(to) => {
             let peer = std::net::SocketAddr::new(to.ip, to.port);
             format!("{name} reached out to {peer}.")
+        }
+        Evidence::ConnectionStorm(storm) => {
+            let what = match storm.shape {
+                Shape::Scan => format!("connected to {} addresses", storm.addresses),
+                Shape::Failing => {
+                    format!("failed {} of {} connections", storm.failed, storm.attempts)
+                }
+                Shape::Logins => format!(
+                    "tried {} connections to port {} and the like",
+                    storm.attempts, storm.port
+                ),
+            };
+            format!("{name} {what} within {} s.", storm.window_s)
         }
         Evidence::Mining(mining) => {
             let peer = std::net::SocketAddr::new(mining.ip, mining.port);

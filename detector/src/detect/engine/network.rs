@@ -9,6 +9,7 @@ use crate::{
     detect::{
         lineage, network,
         rule::{
+            connection_storm,
             mining_protocol::{self, Speaker},
             new_destination,
         },
@@ -16,7 +17,7 @@ use crate::{
         watch::{Cause, Open},
         world::World,
     },
-    incident::FindingType,
+    incident::{FindingType, Severity},
     input::{Flow, Integrity, Owner, Payload, ProcessKey, Sockets},
     output::Output,
 };
@@ -40,16 +41,77 @@ impl Engine {
     }
 
     fn destination(&mut self, key: ProcessKey, connection: &Connection, out: &mut Vec<Output>) {
-        let suspicion = self
-            .world
-            .table
-            .get(key)
-            .and_then(|process| process.suspicion);
-        if let Some((_, severity)) = suspicion {
-            let evidence = new_destination::evidence(connection);
+        let process = self.world.table.get(key);
+        let suspicion = process.and_then(|process| process.suspicion);
+        let odd = self.is_odd(key, connection);
+        let severity = match suspicion {
+            Some((_, severity)) if !odd => Some(severity),
+            _ if odd => Some(Severity::Warning),
+            _ => None,
+        };
+        if let Some(severity) = severity {
+            let evidence = new_destination::evidence(connection, odd);
             self.report(key, FindingType::NewDestination, severity, evidence, out);
         }
         self.book.connected(key, connection, &self.world);
+    }
+
+    /// Whether a program below a web service reaches a port that services hardly use.
+    fn is_odd(&self, key: ProcessKey, connection: &Connection) -> bool {
+        new_destination::is_odd(connection.remote_port) && self.is_below_web_service(key)
+    }
+
+    /// Whether a package is known to own what it runs, and it is not known to be another content.
+    fn is_packaged(&self, key: ProcessKey) -> bool {
+        let process = self.world.table.get(key);
+        let image = process.and_then(|process| process.image.as_deref());
+        let file = process
+            .zip(image)
+            .and_then(|(process, image)| self.world.main_file(process, image));
+        file.is_some_and(|file| {
+            matches!(file.owner, Owner::Package(_)) && file.integrity != Some(Integrity::Modified)
+        })
+    }
+
+    /// Whether a process is something else than a web service, with one above it: its own workers are
+    /// forked and run its image.
+    fn is_below_web_service(&self, key: ProcessKey) -> bool {
+        let table = &self.world.table;
+        let image = table.get(key).and_then(|process| process.image.as_deref());
+        let something_else = image.is_some_and(|image| !lineage::is_web_service(image));
+        something_else && lineage::web_ancestor(table, key).is_some()
+    }
+
+    /// Counts attempts and failures of programs, and tells a storm of them.
+    fn connection_storm(
+        &mut self,
+        key: ProcessKey,
+        connection: &Connection,
+        out: &mut Vec<Output>,
+    ) {
+        let address = network::address(connection.remote);
+        let outside = self.world.config.network.is_outside(address);
+        if !self.world.has_wall_clock() || !connection_storm::is_elsewhere(address, outside) {
+            return;
+        }
+        let Some(process) = self.world.table.get(key) else {
+            return;
+        };
+        let image = process.image.as_ref().map(|image| image.executable.id);
+        let Some(evidence) = self.connections.judge((process.group, image), connection) else {
+            return;
+        };
+        let suspect = process
+            .suspicion
+            .is_some_and(|(_, severity)| severity >= Severity::Warning);
+        let severity = if suspect || self.is_below_web_service(key) {
+            Severity::Warning
+        } else {
+            Severity::Info
+        };
+        let kind = FindingType::ConnectionStorm;
+        self.report(key, kind, severity, evidence, out);
+        self.book.flush(&mut self.world, out);
     }
 
     pub(super) fn connection(&mut self, connection: &Connection, out: &mut Vec<Output>) {
@@ -67,6 +129,7 @@ impl Engine {
             change::CLOSED => self.watches.closed(key, connection.socket),
             _ => {}
         }
+        self.connection_storm(key, connection, out);
         if !new_destination::is_outbound(&self.world.config.network, connection) {
             self.book.connected(key, connection, &self.world);
             return;
@@ -76,26 +139,15 @@ impl Engine {
             self.flow(key, connection, out);
         }
         let judged = self.world.has_wall_clock();
+        let packaged = self.is_packaged(key);
+        // What nobody has judged yet waits for its verdict.
+        let odd = packaged && self.is_odd(key, connection);
         let process = self.world.ensure(key);
-        if process.suspicion.is_some() && judged {
+        if judged && (odd || process.suspicion.is_some()) {
             self.destination(key, connection, out);
             self.book.flush(&mut self.world, out);
             return;
         }
-        let image = process.image.clone();
-        let packaged = self
-            .world
-            .table
-            .get(key)
-            .zip(image)
-            .is_some_and(|(process, image)| {
-                let file = self.world.main_file(process, &image);
-                file.is_some_and(|file| {
-                    matches!(file.owner, Owner::Package(_))
-                        && file.integrity != Some(Integrity::Modified)
-                })
-            });
-        let process = self.world.ensure(key);
         let room = process.connections.len() < MAX_EARLY_CONNECTIONS;
         if !packaged && room {
             process.connections.push(*connection);
@@ -125,7 +177,7 @@ impl Engine {
         let suspect = table
             .get(key)
             .is_some_and(|process| process.suspicion.is_some());
-        if suspect || lineage::web_ancestor(table, key).is_some() {
+        if suspect || self.is_below_web_service(key) {
             let now_ns = self.world.now_ns();
             self.watches.look(key, Cause::Connected, now_ns, out);
         }

@@ -8,6 +8,7 @@ use super::process::Suspicion;
 use crate::incident::{Evidence, FindingType, Severity};
 
 pub mod compute_hijacking;
+pub mod connection_storm;
 pub mod cpu_saturation;
 pub mod cpu_steal;
 pub mod deleted_executable;

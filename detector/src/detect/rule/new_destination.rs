@@ -1,11 +1,16 @@
 //! `c2.new_destination`: a suspect program talks to the outside world over TCP.
 //!
 //! Suspect is an executable without owner, without file or deleted. Outside is what no local range
-//! holds, or what is said to count as remote. Evidence: `ip`, `port`, `established`. As loud as the
-//! suspicion itself: an administrator's own tool that talks to its API stays info.
+//! holds, or what is said to count as remote. Evidence: `ip`, `port`, `established`, `odd`, `pool_port`. As
+//! loud as the suspicion itself: an administrator's own tool that talks to its API stays info.
 //!
-//! False positives: as those of the suspicion. What a packaged program (curl, bash) does on behalf of
-//! a suspect is recorded with the incident and is no finding of its own.
+//! A packaged program below a web service (a shell, an interpreter, curl) is suspect enough where it reaches
+//! a port that services hardly use (`odd`): that is how a reverse shell calls home. Then it is a warning.
+//! A port that pools use too (`pool_port`) says so and changes nothing: they are everybody's ports.
+//!
+//! False positives: as those of the suspicion; a web application that calls a program which calls an API on
+//! a port of its own. What a packaged program (curl, bash) does elsewhere on behalf of a suspect is recorded
+//! with the incident and is no finding of its own.
 
 use detector_common::event::{Connection, connection::change};
 
@@ -20,11 +25,30 @@ pub fn is_outbound(config: &Network, connection: &Connection) -> bool {
         && config.is_outside(network::address(connection.remote))
 }
 
-/// What the finding rests on.
-pub fn evidence(connection: &Connection) -> Evidence {
+/// Ports of services that programs below a web application reach for good reasons: mail, names, the web,
+/// directories, databases, caches, queues.
+const USUAL_PORTS: [u16; 24] = [
+    22, 25, 53, 80, 110, 143, 389, 443, 465, 587, 636, 853, 873, 993, 995, 1_433, 3_306, 5_432,
+    5_671, 5_672, 6_379, 8_080, 8_443, 9_418,
+];
+/// Ports of public mining pools (Falco's sandbox rules, pools' own pages), without those everybody uses.
+const POOL_PORTS: [u16; 20] = [
+    3_333, 3_334, 3_335, 3_336, 3_357, 4_444, 5_555, 5_556, 5_588, 5_730, 6_099, 7_777, 7_778,
+    8_118, 9_332, 12_048, 14_433, 14_444, 45_560, 45_700,
+];
+
+/// Whether services hardly use a port.
+pub fn is_odd(port: u16) -> bool {
+    !USUAL_PORTS.contains(&port)
+}
+
+/// What the finding rests on; `odd` as the caller judged it.
+pub fn evidence(connection: &Connection, odd: bool) -> Evidence {
     Evidence::Destination(DestinationEvidence {
         ip: network::address(connection.remote),
         port: connection.remote_port,
         established: connection.change == change::ESTABLISHED,
+        odd,
+        pool_port: POOL_PORTS.contains(&connection.remote_port),
     })
 }

@@ -12,6 +12,7 @@ mod hostile;
 mod listener;
 mod loss;
 mod mining;
+mod namespace;
 mod payload;
 mod replay;
 mod scenario;

@@ -1,0 +1,176 @@
+//! Storms of connections, and destinations that a web service's programs have no reason for.
+
+use detector_common::event::{
+    self,
+    connection::change::{ATTEMPT, FAILED},
+    kind,
+};
+
+use crate::{
+    detect::{
+        rule::connection_storm::{ADDRESSES, FAILED as FAILURES, LOGINS, WINDOW_S},
+        testing::{Bench, SECOND, exec, header, key, process},
+    },
+    incident::{ConnectionStormEvidence, Evidence, FindingType, Severity, Shape},
+    input::{Input, ProcessKey},
+};
+
+const INIT: ProcessKey = ProcessKey {
+    tgid: 1,
+    start_ns: 0,
+};
+const WORM: &str = "/var/tmp/.x/worm";
+
+fn connect(bench: &mut Bench, of: ProcessKey, ip: [u8; 4], port: u16, change: u32) {
+    let mut connection: event::Connection = zerocopy::FromZeros::new_zeroed();
+    connection.header = header(kind::CONNECTION, bench.now_ns);
+    connection.process = process(of);
+    connection.change = change;
+    connection.remote_port = port;
+    connection.remote[10..12].copy_from_slice(&[0xff, 0xff]);
+    connection.remote[12..].copy_from_slice(&ip);
+    bench.apply(Input::Connection(connection));
+}
+
+/// Storms as told: the severity, and the evidence.
+fn storms(bench: &Bench) -> Vec<(Severity, ConnectionStormEvidence)> {
+    let incidents = bench.incidents();
+    let of_incident = incidents.last().map(|(_, incident)| &incident.findings);
+    let told = of_incident.into_iter().flatten().chain(bench.findings());
+    told.filter_map(|finding| match finding.evidence {
+        Evidence::ConnectionStorm(storm) => Some((finding.severity, storm)),
+        _ => None,
+    })
+    .collect()
+}
+
+fn worm(bench: &mut Bench, of: ProcessKey) {
+    let mut image = exec(of, INIT, WORM);
+    image.uid = 33;
+    bench.fork(INIT, of);
+    bench.exec(&image);
+    bench.unowned(WORM);
+}
+
+#[test]
+fn a_worm_that_scans_the_local_network_with_its_children_is_one_storm() {
+    let mut bench = Bench::new();
+    let (parent, child) = (key(901, 11 * SECOND), key(902, 12 * SECOND));
+    worm(&mut bench, parent);
+    bench.fork(parent, child);
+    let count = u8::try_from(ADDRESSES).expect("a byte");
+    for host in 0..count - 1 {
+        connect(
+            &mut bench,
+            if host % 2 == 0 { parent } else { child },
+            [10, 0, 0, host],
+            80,
+            ATTEMPT,
+        );
+        connect(&mut bench, parent, [10, 0, 0, 1], 80, ATTEMPT);
+    }
+    assert_eq!(storms(&bench), [], "the same address again is no new one");
+    connect(&mut bench, child, [10, 0, 1, 1], 80, ATTEMPT);
+    let expected = ConnectionStormEvidence {
+        shape: Shape::Scan,
+        attempts: 2 * u32::from(count) - 1,
+        failed: 0,
+        addresses: ADDRESSES,
+        port: 80,
+        window_s: WINDOW_S,
+    };
+    assert_eq!(storms(&bench), [(Severity::Warning, expected)]);
+    let incidents = bench.incidents();
+    let (_, incident) = incidents.last().expect("opened");
+    assert_eq!(incident.severity, Severity::Critical);
+}
+
+#[test]
+fn a_packaged_crawler_is_info_and_told_once_a_window() {
+    let mut bench = Bench::new();
+    let crawler = key(700, SECOND);
+    bench.run(INIT, crawler, "/usr/bin/crawler");
+    for host in 0..=255 {
+        connect(&mut bench, crawler, [45, 9, 148, host], 443, ATTEMPT);
+    }
+    let told = storms(&bench);
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].0, told[0].1.shape), (Severity::Info, Shape::Scan));
+    assert!(bench.incidents().is_empty());
+}
+
+#[test]
+fn knocking_at_login_ports_is_a_storm_and_slowly_it_is_none() {
+    let mut bench = Bench::new();
+    let one = key(901, 11 * SECOND);
+    worm(&mut bench, one);
+    for _ in 0..2 * LOGINS {
+        connect(&mut bench, one, [10, 0, 0, 9], 22, ATTEMPT);
+        bench.now_ns += SECOND;
+    }
+    assert_eq!(storms(&bench), [], "one a second");
+    bench.now_ns += WINDOW_S * SECOND;
+    for _ in 0..LOGINS {
+        connect(&mut bench, one, [10, 0, 0, 9], 22, ATTEMPT);
+    }
+    let shapes: Vec<_> = storms(&bench)
+        .iter()
+        .map(|(_, storm)| storm.shape)
+        .collect();
+    assert_eq!(shapes, [Shape::Logins]);
+}
+
+#[test]
+fn failures_count_where_they_are_half_of_the_attempts_and_never_on_loopback() {
+    let mut bench = Bench::new();
+    let one = key(901, 11 * SECOND);
+    worm(&mut bench, one);
+    for _ in 0..FAILURES * 2 {
+        connect(&mut bench, one, [127, 0, 0, 1], 81, FAILED);
+    }
+    for _ in 0..FAILURES * 2 + 1 {
+        connect(&mut bench, one, [10, 0, 0, 9], 81, ATTEMPT);
+    }
+    for _ in 0..FAILURES {
+        connect(&mut bench, one, [10, 0, 0, 9], 81, FAILED);
+    }
+    assert_eq!(storms(&bench), [], "less than half failed");
+    connect(&mut bench, one, [10, 0, 0, 9], 81, FAILED);
+    let shapes: Vec<_> = storms(&bench)
+        .iter()
+        .map(|(_, storm)| storm.shape)
+        .collect();
+    assert_eq!(shapes, [Shape::Failing]);
+}
+
+/// Destinations found at a warning.
+fn odd(bench: &Bench) -> Vec<(FindingType, u16)> {
+    let incidents = bench.incidents();
+    let Some((_, incident)) = incidents.last() else {
+        return Vec::new();
+    };
+    let destination = |finding: &crate::incident::Finding| match &finding.evidence {
+        Evidence::Destination(to) if to.odd => Some((finding.kind, to.port)),
+        _ => None,
+    };
+    incident.findings.iter().filter_map(destination).collect()
+}
+
+#[test]
+fn a_shell_below_a_web_service_that_calls_an_odd_port_is_a_warning() {
+    let mut bench = Bench::new();
+    let (web, worker, shell) = (
+        key(700, SECOND),
+        key(701, 2 * SECOND),
+        key(901, 11 * SECOND),
+    );
+    bench.run(INIT, web, "/usr/sbin/php-fpm8.2");
+    bench.fork(web, worker);
+    bench.connect(worker, [45, 9, 148, 1], 4_444, true);
+    bench.run(worker, shell, "/usr/bin/perl");
+    bench.connect(shell, [45, 9, 148, 1], 443, true);
+    bench.connect(shell, [10, 0, 0, 1], 4_444, true);
+    assert_eq!(odd(&bench), [], "its own worker, a usual port, the inside");
+    bench.connect(shell, [45, 9, 148, 1], 4_444, true);
+    assert_eq!(odd(&bench), [(FindingType::NewDestination, 4_444)]);
+}
