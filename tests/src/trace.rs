@@ -232,7 +232,6 @@ pub fn host(cpus: u32) -> HostInfo {
         boot_id: Some("00000000-0000-4000-8000-000000000000".to_owned()),
         kernel: Some("6.12.0".to_owned()),
         cpu_count: cpus,
-        cloud: None,
         agent_id: "0123456789abcdef0123456789abcdef".to_owned(),
         ..HostInfo::default()
     }
