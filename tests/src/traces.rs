@@ -6,7 +6,7 @@
 mod benign;
 mod hostile;
 
-use crate::trace::{Act, Trace};
+use crate::trace::{Act, Image, Trace};
 
 /// A trace, and what is true about it.
 #[derive(Clone, Copy, Debug)]
@@ -91,10 +91,11 @@ fn shop(seed: u64) -> Trace {
     trace
 }
 
-/// A shell that a page of the shop starts: how nights begin.
-fn exploited(trace: &mut Trace, at_s: f64) -> Act<'_> {
+/// A shell that a page of the shop starts: how nights begin, and thumbnails.
+fn shelled_out<'a>(trace: &'a mut Trace, at_s: f64, command: &str) -> Act<'a> {
     trace.at(at_s);
-    trace.process("php-fpm8.2").forks().execs("/usr/bin/dash")
+    let shell = Image::file("/usr/bin/dash").args(&["sh", "-c", command]);
+    trace.process("php-fpm8.2").forks().runs(shell)
 }
 
 /// A shell of somebody who logged in.
@@ -116,5 +117,5 @@ fn scheduled(trace: &mut Trace, at_s: f64) -> Act<'_> {
         .forks()
         .forks()
         .after_s(0.01)
-        .execs("/usr/bin/dash")
+        .runs(Image::file("/usr/bin/dash").args(&["/bin/sh", "-c", "job"]))
 }

@@ -154,15 +154,23 @@ impl Image {
 
     /// What enrichment finds about the loaded file.
     pub(super) fn facts(&self) -> ExecutableFacts {
-        let loaded = self.loaded();
+        self.loaded().file_facts()
+    }
+
+    /// What enrichment finds about the script, under its own identity; `None`: it is none.
+    pub(super) fn script_facts(&self) -> Option<ExecutableFacts> {
+        self.interpreter.as_ref().map(|_| self.file_facts())
+    }
+
+    fn file_facts(&self) -> ExecutableFacts {
         ExecutableFacts {
-            id: loaded.id(),
-            path: Some(loaded.path.clone().into_bytes().into()),
-            owner: loaded.owner.clone().map_or(Owner::Unowned, Owner::Package),
-            integrity: loaded.owner.as_ref().map(|_| Integrity::Intact),
+            id: self.id(),
+            path: Some(self.path.clone().into_bytes().into()),
+            owner: self.owner.clone().map_or(Owner::Unowned, Owner::Package),
+            integrity: self.owner.as_ref().map(|_| Integrity::Intact),
             namesake: None,
-            sha256: Sha256::Digest(Hash::digest(&loaded.path).into()),
-            modified_unix_ns: Some(loaded.changed_unix_s * 1_000_000_000),
+            sha256: Sha256::Digest(Hash::digest(&self.path).into()),
+            modified_unix_ns: Some(self.changed_unix_s * 1_000_000_000),
             stat: None,
             known: None,
         }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use detector::{
     event::CloudEvent,
-    input::{Accepts, Host, Listener, Observed, OwnedInput, ProcessKey, Scan, Sockets},
+    input::{
+        Accepts, Host, Listener, Observed, OwnedInput, ProcessKey, Scan, ScriptFacts, Sockets,
+    },
     judge::Judge,
     output::{Enrich, Output},
 };
@@ -170,6 +172,16 @@ impl Play {
             answers.push(OwnedInput::Executable(told_ns, Box::new(file.facts())));
         }
         if process.lives_at(told_ns) {
+            if let Some(file) = image.and_then(super::Image::script_facts) {
+                let path = file.path.clone().expect("a script lies somewhere");
+                let process = process.key;
+                let script = ScriptFacts {
+                    process,
+                    path,
+                    file,
+                };
+                answers.push(OwnedInput::Script(told_ns, Box::new(script)));
+            }
             let facts = record::facts(process, image);
             answers.push(OwnedInput::Process(told_ns, Box::new(facts)));
         }

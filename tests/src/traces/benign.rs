@@ -1,6 +1,6 @@
 //! What servers do all day and nobody should be woken for.
 
-use super::{Case, Truth, exploited, logged_in, scheduled};
+use super::{Case, Truth, logged_in, scheduled, shelled_out};
 use crate::trace::{Image, Trace};
 
 macro_rules! cases {
@@ -177,7 +177,9 @@ fn logrotate(trace: &mut Trace, at_s: f64) {
 fn image_conversion(trace: &mut Trace, at_s: f64) {
     for image in 0..10 {
         let since_s = 14.0 * f64::from(image);
-        let shell = exploited(trace, at_s + since_s).for_s(12.1).id();
+        let shell = shelled_out(trace, at_s + since_s, "convert in.jpg out.jpg")
+            .for_s(12.1)
+            .id();
         let convert = trace.at(at_s + since_s + 0.01).of(shell).forks();
         convert
             .execs("/usr/bin/convert-im6.q16")

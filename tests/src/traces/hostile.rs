@@ -1,6 +1,6 @@
 //! Every variant of a miner that the field knows, each on the host of a shop.
 
-use super::{Case, Truth, exploited, scheduled};
+use super::{Case, Truth, scheduled, shelled_out};
 use crate::trace::{Act, Image, Trace};
 
 /// A documentation address: no pool lives there.
@@ -62,7 +62,10 @@ fn works(who: Act<'_>) {
 }
 
 fn dropped(trace: &mut Trace, at_s: f64, image: Image) -> Act<'_> {
-    exploited(trace, at_s).forks().after_s(0.1).runs(image)
+    shelled_out(trace, at_s, "./payload")
+        .forks()
+        .after_s(0.1)
+        .runs(image)
 }
 
 fn plain(trace: &mut Trace, at_s: f64) {
@@ -144,7 +147,7 @@ fn forked_swarm(trace: &mut Trace, at_s: f64) {
 }
 
 fn respawned(trace: &mut Trace, at_s: f64) {
-    let watchdog = exploited(trace, at_s).id();
+    let watchdog = shelled_out(trace, at_s, "./payload").id();
     for life in 0..9 {
         let again = trace
             .at(at_s + 0.2 + f64::from(life) * 10.5)
