@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Contact, Culprit, Finding, FindingType, Incident, MAX_PARTS, Moment, Severity, Subject,
-    correlate, narrate, score,
+    correlate, narrate, next_steps, reason, score,
 };
 use crate::{
     detect::{
@@ -338,7 +338,7 @@ impl Case {
         incident.risk_score = assessment.risk_score;
         incident.timeline.sort_by_key(|moment| moment.at_unix_ns);
         incident.title = narrate::title(incident);
-        incident.reason = narrate::reason(incident);
+        incident.reason = reason::reason(incident);
         let alive: Vec<ProcessKey> = self
             .members
             .iter()
@@ -350,7 +350,7 @@ impl Case {
                     .is_some_and(|process| process.is_alive())
             })
             .collect();
-        incident.next_steps = narrate::next_steps(
+        incident.next_steps = next_steps::next_steps(
             incident,
             &alive,
             self.members.iter().any(|member| member.watched),

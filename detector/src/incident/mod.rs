@@ -18,6 +18,8 @@ mod finding;
 mod id;
 mod life;
 mod narrate;
+mod next_steps;
+mod reason;
 mod resume;
 mod score;
 mod subject;

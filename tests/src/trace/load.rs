@@ -73,8 +73,9 @@ impl Load {
                 cores * (on_until(to_s) - on_until(from_s))
             }
             Shape::Ramp { cores, over_s } => {
-                let middle_s = f64::midpoint(from_s, to_s);
-                cores * (middle_s / over_s).min(1.0) * span_s
+                let risen_until =
+                    |s: f64| s.min(over_s).powi(2) / (2.0 * over_s) + (s - over_s).max(0.0);
+                cores * (risen_until(to_s) - risen_until(from_s))
             }
             Shape::Noise { mean, rho, sigma } => {
                 *state = rho * *state + (1.0 - rho * rho).sqrt() * normal;

@@ -2,16 +2,17 @@
 //!
 //! The script counts, not its interpreter, however it is run: `./x.sh`, `sh x.sh`, `python3 x.py`. Evidence
 //! as in `new_binary.rs`, for the script. A warning where a web service runs it out of a folder that web
-//! applications or everybody write to, or where it is fresh and a service's account runs it below a web
-//! service; else info. Where it cannot be looked at in time (its process was too short), only the place is
-//! judged.
+//! applications or everybody write to, where it is fresh and a service's account runs it below a web
+//! service, or where a service's account runs it, below whatever, from a hidden or world-writable folder;
+//! else info. Where it cannot be looked at in time (its process was too short), only the place is judged.
 //!
 //! False positives: administrators' scripts (info); deployment hooks in a web root started by the web
-//! application itself. Maintainer scripts of packages are not told at all.
+//! application itself. A web application's own cron entries (`php /var/www/…/wp-cron.php`) are info.
+//! Maintainer scripts of packages are not told at all.
 
 use super::{Image, Verdict, View};
 use crate::{
-    detect::{excuse::Excuse, process::Suspicion},
+    detect::{excuse::Excuse, path::PathClass, process::Suspicion},
     incident::{FindingType, Severity},
 };
 
@@ -25,8 +26,10 @@ pub fn judge(image: &Image<'_>) -> Option<Verdict> {
         return None;
     }
     let web = image.web_service.is_some();
-    let dropped = view.is_unowned() && image.is_fresh(view) && image.by_service_account();
-    let loud = web && !view.is_known() && (view.class.is_writable_dir() || dropped);
+    let nobodys = matches!(view.class, PathClass::WorldWritable | PathClass::Hidden);
+    let by_service = view.is_unowned() && image.by_service_account();
+    let dropped = by_service && (nobodys || web && image.is_fresh(view));
+    let loud = !view.is_known() && (web && view.class.is_writable_dir() || dropped);
     let severity = image.severity(loud);
     Some(Verdict {
         kind: FindingType::NewScript,

@@ -101,7 +101,11 @@ fn a_busy_day_pages_nobody() {
             pid,
             started,
         });
-        judge(&daemon, name, &suspects, &mut faults);
+        let told = judge(&daemon, name, &suspects, &mut faults);
+        let is_traffic = |told: &Told| told.findings().contains(&"impact.traffic_saturation");
+        if page == "/render.php" && !told.iter().any(is_traffic) {
+            faults.push(format!("{name}: customers are not named as traffic"));
+        }
         if views == 0 {
             faults.push(format!("{name}: no view succeeded; {}", stack.logs()));
         }

@@ -187,10 +187,13 @@ fn the_http_sink_repeats_what_was_refused_and_posts_what_stdout_says() {
         .expect("stdout says the same");
     assert_eq!(printed.event, posted);
     drop(listener);
-    // Nobody listens any more: what waits is counted as undelivered, and the daemon still ends.
+    // Nobody listens any more: what waits is kept for the next start, and the daemon still ends.
     assert!(daemon.stop().expect("it stops").success());
     let log = daemon.stderr_tail().join("\n");
-    assert!(log.contains("undelivered_at_exit"), "{log}");
+    assert!(
+        log.contains("events wait in the outbox for the next start"),
+        "{log}"
+    );
 }
 
 #[test]

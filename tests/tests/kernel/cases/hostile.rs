@@ -1,7 +1,8 @@
 //! Every way we know to burn a host's CPUs in hiding, played by the harmless stand-in as `www-data`, on the live
 //! kernel: each is one incident, about the right program below the right parents, loud enough and in time.
 //!
-//! One after the other under one daemon, as they would come on one host. The delays are printed as a table, from just before the session begins.
+//! One after the other under one daemon, as they would come on one host; those that throttle themselves side by
+//! side under another. The delays are printed as a table, from just before the session begins.
 
 use std::{
     ffi::OsString,
@@ -75,6 +76,23 @@ fn disguised(foothold: &Foothold, name: &str, options: &[&str], executable: &str
     }
 }
 
+/// A script, run by naming it to an interpreter.
+fn script(foothold: &Foothold, interpreter: &str, name: &str, text: &str) -> Planted {
+    let path = foothold.script(name, text).expect("it is planted");
+    Planted {
+        executable: path.to_str().expect("its name is text").to_owned(),
+        command: vec![interpreter.into(), path.into_os_string()],
+    }
+}
+
+const PYTHON: &str = "import time\n\
+    end = time.monotonic() + 120\n\
+    while time.monotonic() < end:\n    sum(i * i for i in range(10000))\n";
+const PERL: &str = "#!/usr/bin/perl\n\
+    my $end = time + 120;\n\
+    my $x = 1; while (time < $end) { $x = ($x * 7 + 3) % 1000003 for 1 .. 10000 }\n";
+const LOOP: &str = "i=0; while [ $i -lt 100000000 ]; do i=$((i + 1)); done\n";
+
 const FULL_SPEED: &[Variant] = &[
     Variant {
         name: "plain",
@@ -143,6 +161,27 @@ const FULL_SPEED: &[Variant] = &[
         parents: &[SHELL, RUNUSER],
     },
     Variant {
+        name: "python script",
+        plant: |f| script(f, "/usr/bin/python3", "update.py", PYTHON),
+        parents: &[RUNUSER],
+    },
+    Variant {
+        name: "perl script, by its first line",
+        plant: |f| {
+            let planted = script(f, "", "sess.pl", PERL);
+            Planted {
+                command: vec![OsString::from(&planted.executable)],
+                ..planted
+            }
+        },
+        parents: &[RUNUSER],
+    },
+    Variant {
+        name: "shell script",
+        plant: |f| script(f, "sh", "cron.sh", LOOP),
+        parents: &[RUNUSER],
+    },
+    Variant {
         name: "rewritten argv",
         plant: |f| {
             let options = [
@@ -160,6 +199,23 @@ const FULL_SPEED: &[Variant] = &[
         parents: &[RUNUSER],
     },
 ];
+
+/// Loads that cross no threshold. Side by side they leave more than half of two CPUs to everybody else.
+const THROTTLED: &[Variant] = &[
+    Variant {
+        name: "throttled 50 %",
+        plant: |f| program(f, "half", &["--threads=1", "--duty=50"]),
+        parents: &[RUNUSER],
+    },
+    Variant {
+        name: "throttled 20 %",
+        plant: |f| program(f, "fifth", &["--threads=1", "--duty=20"]),
+        parents: &[RUNUSER],
+    },
+];
+/// The issue allows ten minutes for 20 % and five for 50 %; the rule needs two.
+const LONGEST_THROTTLED: Duration = Duration::from_secs(280);
+const HIJACKING: &str = "impact.compute_hijacking";
 
 /// A variant as it runs.
 struct Run {
@@ -209,8 +265,21 @@ impl Run {
         }
     }
 
-    /// What is wrong with what was told.
+    /// What is wrong with what was told, the severity included.
     fn faults(&self, told: &Told, severity: &str) -> Vec<String> {
+        let mut faults = self.untruths(told);
+        if told.severity() != severity {
+            let (name, found) = (self.name, told.findings());
+            faults.push(format!(
+                "{name}: {} instead of {severity}: {found:?}",
+                told.severity()
+            ));
+        }
+        faults
+    }
+
+    /// What is not true in what was told.
+    fn untruths(&self, told: &Told) -> Vec<String> {
         let mut faults = Vec::new();
         let mut check = |holds: bool, fault: String| {
             if !holds {
@@ -220,14 +289,6 @@ impl Run {
         check(
             told.ids.len() == 1,
             format!("{} incidents: {:?}", told.ids.len(), told.ids),
-        );
-        check(
-            told.severity() == severity,
-            format!(
-                "{} instead of {severity}: {:?}",
-                told.severity(),
-                told.findings()
-            ),
         );
         let executable = incident::text(&told.last, "/process/executable").unwrap_or_default();
         check(
@@ -339,4 +400,30 @@ fn full_speed_in_any_disguise_is_one_critical_incident_within_a_median_of_15_s()
     assert!(daemon.stop().expect("it stops").success());
     assert!(faults.is_empty(), "{faults:#?}\n{}", daemon.account());
     assert!(median <= MEDIAN_DELAY, "{median:?}");
+}
+
+#[test]
+fn a_steady_load_below_every_threshold_is_one_incident_within_five_minutes() {
+    if let Some(why) = obstacle() {
+        return skip(&why);
+    }
+    let _alone = Turn::alone();
+    let mut daemon = watching(["--for", "400s"]);
+    let runs: Vec<Run> = THROTTLED.iter().map(Run::start).collect();
+    heading("throttled");
+    let mut faults = Vec::new();
+    for run in &runs {
+        let told = run.follow(&daemon, LONGEST_THROTTLED, |told, _| {
+            told.findings().contains(&HIJACKING)
+        });
+        row(run, &told);
+        faults.extend(run.untruths(&told));
+        if !told.findings().contains(&HIJACKING) || told.severity() == "info" {
+            let (name, found) = (run.name, told.findings());
+            faults.push(format!("{name}: {} for {found:?}", told.severity()));
+        }
+    }
+    drop(runs);
+    assert!(daemon.stop().expect("it stops").success());
+    assert!(faults.is_empty(), "{faults:#?}\n{}", daemon.account());
 }

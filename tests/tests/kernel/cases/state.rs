@@ -7,7 +7,7 @@ use tests::daemon::{Daemon, STATE};
 
 use crate::{
     program::{Intruder, detector, names, soon},
-    watch::{obstacle, skip},
+    watch::{Turn, obstacle, skip},
 };
 
 fn start(state: &Path) -> Daemon {
@@ -44,6 +44,8 @@ fn an_incident_goes_on_over_kill_9_and_is_info_once_it_is_accepted() {
     if let Some(why) = obstacle() {
         return skip(&why);
     }
+    // Alone: other tests run the same program, and the same content is the same incident.
+    let _alone = Turn::alone();
     let state = tempfile::tempdir().expect("a temporary folder");
     let mut daemon = start(state.path());
     let intruder = Intruder::new(b"not-of-a-package");
