@@ -280,6 +280,8 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
         SocketAddr::V6(_) => net::AddressFamily::INET6,
     };
     let socket = net::socket(family, net::SocketType::STREAM, None)?;
+    // A port that was in use a moment ago is no other's.
+    net::sockopt::set_socket_reuseaddr(&socket, true)?;
     net::sockopt::set_socket_reuseport(&socket, shared)?;
     net::bind(&socket, &address)?;
     net::listen(&socket, 128)?;

@@ -10,7 +10,7 @@ use detector::{
 
 use crate::{
     actor::Actor,
-    watch::{Watch, watch},
+    watch::{DEFAULT_SIZES, Turn, Watch, watch},
 };
 
 /// A listening actor and where it listens.
@@ -144,7 +144,8 @@ fn a_shared_port_is_counted_exactly_and_passes_on_when_the_first_listener_ends()
 
 #[test]
 fn a_port_that_is_closed_and_opened_by_another_counts_for_the_other() {
-    let mut watch = watch!();
+    // Alone: another test could be given the port while nobody has it.
+    let mut watch = watch!(DEFAULT_SIZES, Turn::alone());
     let mut told = Told::new(&watch);
     let mut first = Listening::start(3, "127.0.0.1:0", false);
     let address = first.address.to_string();

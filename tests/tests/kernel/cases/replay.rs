@@ -108,7 +108,9 @@ fn the_recording_of_a_killed_daemon_is_replayed_to_its_last_block() {
     assert!(said.contains("not closed"), "{said}");
     let kept = incidents(parsed(&lines));
     assert!(!kept.is_empty(), "the incident was in the first block");
-    assert_eq!(kept, live[..kept.len()]);
+    // It was killed at that very moment: the last words may not have been written any more.
+    let said = kept.len().min(live.len());
+    assert_eq!(kept[..said], live[..said]);
 }
 
 #[test]

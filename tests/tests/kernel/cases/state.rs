@@ -47,10 +47,11 @@ fn an_incident_goes_on_over_kill_9_and_is_info_once_it_is_accepted() {
     // Alone: other tests run the same program, and the same content is the same incident.
     let _alone = Turn::alone();
     let state = tempfile::tempdir().expect("a temporary folder");
-    let mut daemon = start(state.path());
+    // Older than the daemon each time: then it is a lineage of its own, whatever the tests descend from.
     let intruder = Intruder::new(b"not-of-a-package");
     let running = intruder.start(&["--for".as_ref(), "120".as_ref()]);
     let pid = running.pid();
+    let mut daemon = start(state.path());
     let opened = wait(&mut daemon, "detector.incident.opened", |event| {
         names(event, pid)
     });
@@ -110,6 +111,7 @@ fn an_incident_goes_on_over_kill_9_and_is_info_once_it_is_accepted() {
         moments.contains("accepted by hash (no. 1): a test"),
         "{moments}"
     );
+    assert!(daemon.stop().expect("it stops").success());
     // The same content elsewhere wakes nobody; other content shows that the daemon looked.
     let same = Intruder::new(b"elsewhere");
     let again = same.start(&["--for".as_ref(), "120".as_ref()]);
@@ -120,6 +122,7 @@ fn an_incident_goes_on_over_kill_9_and_is_info_once_it_is_accepted() {
         .and_then(|mut file| std::io::Write::write_all(&mut file, b"another content"))
         .expect("it is ours");
     let marker = other.start(&["--for".as_ref(), "120".as_ref()]);
+    let mut daemon = start(state.path());
     wait(&mut daemon, "detector.incident.opened", |event| {
         names(event, marker.pid())
     });
