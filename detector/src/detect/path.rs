@@ -148,6 +148,11 @@ pub fn classify(path: &[u8]) -> PathClass {
     }
 }
 
+/// Whether a component of the path is hidden.
+pub fn has_hidden_part(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(is_hidden)
+}
+
 /// Leading dot, or a trailing blank that hides the real name.
 fn is_hidden(part: &[u8]) -> bool {
     part.len() > 1 && part.starts_with(b".") || part.ends_with(b" ")

@@ -35,7 +35,9 @@ pub(super) fn written(event: &Value) -> Option<String> {
     let verdict = event.pointer("/data/process/executable_verdict")?;
     let age = verdict.get("age_at_exec_s").and_then(Value::as_f64);
     let age = age.map(|age| format!("{age:.0} s before it ran"));
-    let writer = shown(verdict.get("writer")).map(|writer| format!("by {writer}"));
+    let name = shown(verdict.pointer("/writer/name"));
+    let id = shown(verdict.pointer("/writer/id")).map(|id| format!("uid {id}"));
+    let writer = name.or(id).map(|writer| format!("by {writer}"));
     let parts: Vec<String> = [age, writer].into_iter().flatten().collect();
     some(parts.join(", "))
 }

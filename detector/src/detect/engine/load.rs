@@ -66,7 +66,10 @@ impl Engine {
         load.bank.advance(scan.at_ns, scan.unix_ns);
         let look = load.look(scan.at_ns, pass, &world.config);
         let accepts = scan.accepts.iter().map(|accepts| accepts.count).sum();
-        load.inbound.pass(accepts, pass, load.saturation.is_open());
+        // A backup that saturates says nothing about how many customers are usual.
+        let serves = |key| world.table.get(key).is_some_and(traffic_saturation::serves);
+        let rush = load.saturation.is_open(serves);
+        load.inbound.pass(accepts, pass, rush);
         let saturation = load
             .saturation
             .pass(&load.usage, world, &mut load.bank, look);

@@ -77,9 +77,9 @@ impl CpuSaturation {
         self.trials.len()
     }
 
-    /// Whether anything saturates the CPUs.
-    pub fn is_open(&self) -> bool {
-        !self.active.is_empty()
+    /// Whether a process of that kind saturates the CPUs.
+    pub fn is_open(&self, kind: impl Fn(ProcessKey) -> bool) -> bool {
+        self.active.values().any(|active| kind(active.process))
     }
 
     /// Judges a pass that `usage` has closed. `look` is what all tests of the pass have in common.
