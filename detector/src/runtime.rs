@@ -251,7 +251,14 @@ impl Runtime {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 () = until(&mut end) => return Ok(()),
-                tick = scan.tick() => { tick?; self.drain(); self.pass()?; if record::is_over(&options.record, &mut self.recorder) { return Ok(()); } }
+                tick = scan.tick() => {
+                    tick?;
+                    self.drain();
+                    self.pass()?;
+                    if record::is_over(&options.record, &mut self.recorder) {
+                        return Ok(());
+                    }
+                }
                 tick = drain.tick() => { tick?; self.drain(); }
                 Ok(mut ready) = process_ring.readable() => { self.drain(); ready.clear_ready(); }
                 Ok(mut ready) = network_ring.readable() => { self.drain(); ready.clear_ready(); }
@@ -366,7 +373,6 @@ impl Runtime {
                 }
                 Output::Finding(finding) => self.report.finding(&finding),
                 Output::Incident(change, incident) => self.report.incident(change, &incident),
-                // Kept in memory only.
                 Output::Baseline(baseline) => self.report.state().save(baseline),
             }
         }

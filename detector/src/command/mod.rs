@@ -9,6 +9,7 @@ mod replay;
 mod run;
 mod table;
 mod test_alert;
+mod watching;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -116,19 +117,26 @@ struct TestAlert {
     severity: Severity,
 }
 
+/// What `run` and `record` have in common.
 #[derive(Debug, Args)]
-struct Run {
+struct Watching {
     #[command(flatten)]
     configuration: Configuration,
     /// What goes to stdout: blocks for people, or CloudEvents, one JSON object a line
     #[arg(long, value_enum, default_value_t = Output::Human)]
     output: Output,
-    /// Stop by itself after this long, for example 90s or 10m
+    /// Stop by itself after this long, for example 90s, 10m or 24h
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     /// Count destinations in this range as the outside world; may be given several times
     #[arg(long, value_name = "CIDR", value_parser = range)]
     treat_as_remote: Vec<IpNet>,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    watching: Watching,
     /// Also write down everything that verdicts rest on, in this new file (see `detector record --help`)
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -139,19 +147,10 @@ struct Record {
     /// The new recording; a file that exists is never overwritten
     file: PathBuf,
     #[command(flatten)]
-    configuration: Configuration,
-    /// What goes to stdout: blocks for people, or CloudEvents, one JSON object a line
-    #[arg(long, value_enum, default_value_t = Output::Human)]
-    output: Output,
-    /// Stop by itself after this long, for example 90s or 24h
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
-    duration: Option<Duration>,
+    watching: Watching,
     /// Stop before the file gets longer than this many bytes
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_RECORD_BYTES)]
     max_bytes: u64,
-    /// Count destinations in this range as the outside world; may be given several times
-    #[arg(long, value_name = "CIDR", value_parser = range)]
-    treat_as_remote: Vec<IpNet>,
 }
 
 /// A week of a quiet server, or a day of a busy one.
@@ -186,24 +185,8 @@ enum Output {
 /// Whatever kept the verb from doing its work, with the file, key or probe named.
 pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
     match line.verb {
-        Verb::Run(options) => {
-            log_to_stderr();
-            let mut config = load(&options.configuration)?;
-            config
-                .network
-                .treat_as_remote
-                .extend(&options.treat_as_remote);
-            run::execute(options, config)
-        }
-        Verb::Record(options) => {
-            log_to_stderr();
-            let mut config = load(&options.configuration)?;
-            config
-                .network
-                .treat_as_remote
-                .extend(&options.treat_as_remote);
-            record::execute(options, config)
-        }
+        Verb::Run(options) => run::execute(options),
+        Verb::Record(options) => record::execute(options),
         Verb::Replay(options) => replay::execute(&options),
         Verb::Check(configuration) => check::execute(load(&configuration)),
         Verb::Incidents(incidents) => incidents::execute(incidents),

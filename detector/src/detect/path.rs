@@ -121,7 +121,7 @@ pub fn classify(path: &[u8]) -> PathClass {
     if web {
         return if folders().any(|part| WEB_WRITABLE.contains(&part)) {
             PathClass::WebWritable
-        } else if path[1..].split(|byte| *byte == b'/').any(is_hidden) {
+        } else if has_hidden_part(path) {
             PathClass::Hidden
         } else {
             PathClass::WebRoot

@@ -6,8 +6,8 @@ use detector_common::event::{Connection, connection::change};
 
 use super::{
     Acceptance, Contact, ContactState, CpuEvidence, Culprit, Evidence, Finding, FindingType,
-    Impact, Incident, Moment, Severity, Status, Truncated, Victim, case::Case, correlate, id::Ids,
-    life::Past, narrate, resume::excuse,
+    Impact, Incident, Moment, Severity, Victim, case::Case, correlate, id::Ids, life::Past,
+    narrate, resume::excuse,
 };
 use crate::{
     detect::{
@@ -128,32 +128,15 @@ impl Book {
         let now_unix_ns = world.unix_ns(now_ns);
         let group_key = narrate::group_key(&finding);
         let id = self.ids.next(now_unix_ns);
-        let mut case = self.case(
-            Incident {
-                id,
-                status: Status::Open,
-                severity: finding.severity,
-                confidence: 0.0,
-                risk_score: 0,
-                title: String::new(),
-                reason: String::new(),
-                group_key,
-                started_unix_ns: finding.first_seen_unix_ns,
-                opened_unix_ns: now_unix_ns,
-                updated_unix_ns: now_unix_ns,
-                resolved_unix_ns: None,
-                subject: finding.subject.as_deref().cloned().map(Box::new),
-                findings: Vec::new(),
-                timeline: Vec::new(),
-                connections: Vec::new(),
-                victims: Vec::new(),
-                impact: None,
-                next_steps: Vec::new(),
-                loss: None,
-                truncated: Truncated::default(),
-            },
-            now_ns,
+        let begun = Incident::begun(
+            id,
+            finding.severity,
+            group_key,
+            finding.first_seen_unix_ns,
+            now_unix_ns,
         );
+        let subject = finding.subject.as_deref().cloned().map(Box::new);
+        let mut case = self.case(Incident { subject, ..begun }, now_ns);
         let mut attached = Vec::new();
         self.kept.retain(|kept| {
             let attaches = correlate::attaches(kept, &finding, world);

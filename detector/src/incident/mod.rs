@@ -99,6 +99,41 @@ pub struct Incident {
     pub truncated: Truncated,
 }
 
+impl Incident {
+    /// An open one with nothing in it yet.
+    fn begun(
+        id: Uuid,
+        severity: Severity,
+        group_key: String,
+        started_unix_ns: i64,
+        opened_unix_ns: i64,
+    ) -> Incident {
+        Incident {
+            id,
+            status: Status::Open,
+            severity,
+            confidence: 0.0,
+            risk_score: 0,
+            title: String::new(),
+            reason: String::new(),
+            group_key,
+            started_unix_ns,
+            opened_unix_ns,
+            updated_unix_ns: opened_unix_ns,
+            resolved_unix_ns: None,
+            subject: None,
+            findings: Vec::new(),
+            timeline: Vec::new(),
+            connections: Vec::new(),
+            victims: Vec::new(),
+            impact: None,
+            next_steps: Vec::new(),
+            loss: None,
+            truncated: Truncated::default(),
+        }
+    }
+}
+
 /// One entry of a timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Acceptance, AcceptedBy, Book, Finding, FindingType, Incident, Moment, Severity, Status,
-    Truncated, case::Case,
+    case::Case,
 };
 use crate::{
     detect::world::World,
@@ -54,29 +54,18 @@ impl Book {
         }
         let now_ns = world.now_ns();
         world.ensure(resumed.process);
+        let begun = Incident::begun(
+            resumed.id,
+            resumed.severity,
+            resumed.group_key.clone(),
+            resumed.started_unix_ns,
+            resumed.opened_unix_ns,
+        );
+        let updated_unix_ns = world.unix_ns(now_ns);
         let mut case = self.case(
             Incident {
-                id: resumed.id,
-                status: Status::Open,
-                severity: resumed.severity,
-                confidence: 0.0,
-                risk_score: 0,
-                title: String::new(),
-                reason: String::new(),
-                group_key: resumed.group_key.clone(),
-                started_unix_ns: resumed.started_unix_ns,
-                opened_unix_ns: resumed.opened_unix_ns,
-                updated_unix_ns: world.unix_ns(now_ns),
-                resolved_unix_ns: None,
-                subject: None,
-                findings: Vec::new(),
-                timeline: Vec::new(),
-                connections: Vec::new(),
-                victims: Vec::new(),
-                impact: None,
-                next_steps: Vec::new(),
-                loss: None,
-                truncated: Truncated::default(),
+                updated_unix_ns,
+                ..begun
             },
             now_ns,
         );

@@ -14,6 +14,7 @@ use std::{
 
 use super::{
     index::{Builder, Index},
+    listing::Listing,
     merged::Merged,
 };
 use crate::input::Owner;
@@ -41,38 +42,10 @@ struct Loaded {
     index: Index,
 }
 
-impl Dpkg {
-    /// The database below `root`; read at the first question.
-    pub(super) fn new(root: &Path) -> Dpkg {
-        Dpkg {
-            root: root.into(),
-            loaded: None,
-            checked_at: None,
-        }
-    }
+impl Listing for Dpkg {
+    const RECHECK: Duration = RECHECK;
 
-    /// Who lists `path`.
-    pub(super) fn owner(&mut self, path: &[u8], now: Instant) -> Owner {
-        if let Some(package) = self.find(path) {
-            return package;
-        }
-        let due = self
-            .checked_at
-            .is_none_or(|at| now.saturating_duration_since(at) >= RECHECK);
-        if due {
-            self.checked_at = Some(now);
-            self.refresh();
-            if let Some(package) = self.find(path) {
-                return package;
-            }
-        }
-        match self.loaded {
-            Some(_) => Owner::Unowned,
-            None => Owner::Unknown("package database unreadable"),
-        }
-    }
-
-    fn find(&self, path: &[u8]) -> Option<Owner> {
+    fn look_up(&self, path: &[u8]) -> Option<Owner> {
         let loaded = self.loaded.as_ref()?;
         let package = loaded.index.get(&loaded.merged.resolve(path))?;
         Some(Owner::Package(package.to_owned()))
@@ -91,6 +64,25 @@ impl Dpkg {
         if let Err(error) = result {
             tracing::warn!(%error, root = %self.root.display(), "cannot read the package database");
             self.loaded = None;
+        }
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.loaded.is_some()
+    }
+
+    fn checked_at(&mut self) -> &mut Option<Instant> {
+        &mut self.checked_at
+    }
+}
+
+impl Dpkg {
+    /// The database below `root`; read at the first question.
+    pub(super) fn new(root: &Path) -> Dpkg {
+        Dpkg {
+            root: root.into(),
+            loaded: None,
+            checked_at: None,
         }
     }
 

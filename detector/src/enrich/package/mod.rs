@@ -5,6 +5,7 @@
 
 mod dpkg;
 mod index;
+mod listing;
 mod lock;
 mod merged;
 mod rpm;
@@ -13,6 +14,7 @@ mod shipped;
 use std::{path::Path, time::Instant};
 
 use dpkg::Dpkg;
+use listing::Listing;
 use rpm::Rpm;
 pub(super) use shipped::{Digest, Shipped};
 

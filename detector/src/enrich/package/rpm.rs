@@ -14,6 +14,7 @@ use std::{
 
 use super::{
     index::{Builder, Index},
+    listing::Listing,
     lock,
     merged::Merged,
     shipped::{Digest, NO_DIGEST, Shipped, UNREADABLE},
@@ -71,6 +72,41 @@ struct Loaded {
 /// Size and mtime of the database and of its write-ahead log.
 type Version = [Option<(u64, i64, i64)>; 2];
 
+impl Listing for Rpm {
+    const RECHECK: Duration = RECHECK;
+
+    fn look_up(&self, path: &[u8]) -> Option<Owner> {
+        let loaded = self.loaded.as_ref()?;
+        let package = loaded.index.get(&loaded.merged.resolve(path))?;
+        Some(Owner::Package(package.to_owned()))
+    }
+
+    /// Reads the database unless it is as it was. A half-read one would call shipped files unowned, so on
+    /// an error there is none.
+    fn refresh(&mut self) {
+        let version = self.version();
+        if self.loaded.as_ref().is_some_and(|l| l.version == version) {
+            return;
+        }
+        self.loaded = match self.load(version) {
+            Ok(loaded) => Some(loaded),
+            Err(error) => {
+                let file = self.file.display();
+                tracing::warn!(%error, %file, "cannot read the package database");
+                None
+            }
+        };
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.loaded.is_some()
+    }
+
+    fn checked_at(&mut self) -> &mut Option<Instant> {
+        &mut self.checked_at
+    }
+}
+
 impl Rpm {
     /// The database below `root`; read at the first question. `None`: there is none; `Err`: of a format
     /// that is not understood.
@@ -89,33 +125,6 @@ impl Rpm {
             loaded: None,
             checked_at: None,
         }))
-    }
-
-    /// Who lists `path`.
-    pub(super) fn owner(&mut self, path: &[u8], now: Instant) -> Owner {
-        if let Some(package) = self.look_up(path) {
-            return package;
-        }
-        let due = self
-            .checked_at
-            .is_none_or(|at| now.saturating_duration_since(at) >= RECHECK);
-        if due {
-            self.checked_at = Some(now);
-            self.refresh();
-            if let Some(package) = self.look_up(path) {
-                return package;
-            }
-        }
-        match self.loaded {
-            Some(_) => Owner::Unowned,
-            None => Owner::Unknown("package database unreadable"),
-        }
-    }
-
-    fn look_up(&self, path: &[u8]) -> Option<Owner> {
-        let loaded = self.loaded.as_ref()?;
-        let package = loaded.index.get(&loaded.merged.resolve(path))?;
-        Some(Owner::Package(package.to_owned()))
     }
 
     /// What `package` (as [`Rpm::owner`] names it) shipped at `path`.
@@ -154,23 +163,6 @@ impl Rpm {
     pub(super) fn is_changing(&self) -> bool {
         let folder = self.file.parent().unwrap_or(&self.root);
         lock::is_held(&folder.join(".rpm.lock"))
-    }
-
-    /// Reads the database unless it is as it was. A half-read one would call shipped files unowned, so on
-    /// an error there is none.
-    fn refresh(&mut self) {
-        let version = self.version();
-        if self.loaded.as_ref().is_some_and(|l| l.version == version) {
-            return;
-        }
-        self.loaded = match self.load(version) {
-            Ok(loaded) => Some(loaded),
-            Err(error) => {
-                let file = self.file.display();
-                tracing::warn!(%error, %file, "cannot read the package database");
-                None
-            }
-        };
     }
 
     fn version(&self) -> Version {

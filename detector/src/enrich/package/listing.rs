@@ -1,0 +1,45 @@
+//! What every package database does with a question: answer from what was read, and read again, now and then,
+//! when the answer is no.
+
+use std::time::{Duration, Instant};
+
+use crate::input::Owner;
+
+/// A database that is read at the first question and kept.
+pub(super) trait Listing {
+    /// How often a path that is not listed makes us look whether the database changed.
+    const RECHECK: Duration;
+
+    /// Who lists `path`, as far as read.
+    fn look_up(&self, path: &[u8]) -> Option<Owner>;
+
+    /// Reads it, unless it is as it was. What cannot be read whole is not kept.
+    fn refresh(&mut self);
+
+    /// Whether there is something to look into.
+    fn is_loaded(&self) -> bool;
+
+    /// When it was last looked at for changes.
+    fn checked_at(&mut self) -> &mut Option<Instant>;
+
+    /// Who lists `path`.
+    fn owner(&mut self, path: &[u8], now: Instant) -> Owner {
+        if let Some(package) = self.look_up(path) {
+            return package;
+        }
+        let checked_at = self.checked_at();
+        let due = checked_at.is_none_or(|at| now.saturating_duration_since(at) >= Self::RECHECK);
+        if due {
+            *checked_at = Some(now);
+            self.refresh();
+            if let Some(package) = self.look_up(path) {
+                return package;
+            }
+        }
+        if self.is_loaded() {
+            Owner::Unowned
+        } else {
+            Owner::Unknown("package database unreadable")
+        }
+    }
+}
