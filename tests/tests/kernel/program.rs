@@ -3,12 +3,13 @@
 use std::{
     ffi::OsStr,
     fs,
+    io::Write as _,
     os::unix::{
         ffi::OsStrExt as _,
         fs::{PermissionsExt as _, chown},
         process::CommandExt as _,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -39,8 +40,9 @@ pub fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
-/// A copy of the stand-in under any name in a hidden folder, run as `www-data` and adopted by init:
-/// a lineage of its own, whatever the tests themselves were started from.
+/// The stand-in under any name in a hidden folder, run as `www-data` and adopted by init: a lineage of its own,
+/// whatever the tests themselves were started from. Each has a content of its own, too: the same content is
+/// the same incident, and tests run side by side.
 pub struct Intruder {
     folder: tempfile::TempDir,
     /// The copy.
@@ -48,8 +50,26 @@ pub struct Intruder {
 }
 
 impl Intruder {
-    /// Puts the copy in place.
+    /// Puts one in place.
     pub fn new(name: &[u8]) -> Self {
+        let stand_in = std::env::var_os("DETECTOR_STAND_IN").expect("`cargo xtask test` names it");
+        let intruder = Self::copy(Path::new(&stand_in), name);
+        // Behind the end of an ELF file: nobody loads it.
+        let mark = intruder.folder.path().as_os_str().as_bytes();
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .open(&intruder.executable);
+        file.and_then(|mut file| file.write_all(mark))
+            .expect("it is ours");
+        intruder
+    }
+
+    /// Puts the content of this one in place elsewhere.
+    pub fn again(&self, name: &[u8]) -> Self {
+        Self::copy(&self.executable, name)
+    }
+
+    fn copy(of: &Path, name: &[u8]) -> Self {
         let folder = tempfile::Builder::new()
             .prefix(".intruder-")
             .tempdir_in("/var/tmp")
@@ -58,8 +78,7 @@ impl Intruder {
         fs::set_permissions(folder.path(), open).expect("it is ours");
         chown(folder.path(), Some(WWW_DATA), Some(WWW_DATA)).expect("tests run as root");
         let executable = folder.path().join(OsStr::from_bytes(name));
-        let stand_in = std::env::var_os("DETECTOR_STAND_IN").expect("`cargo xtask test` names it");
-        fs::copy(stand_in, &executable).expect("the folder is writable");
+        fs::copy(of, &executable).expect("the folder is writable");
         Intruder { folder, executable }
     }
 
