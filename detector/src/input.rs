@@ -411,6 +411,28 @@ pub struct Baseline {
     pub body: Vec<u8>,
 }
 
+/// Where a program connects to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Destination {
+    /// The program's path, and of whom: `/usr/bin/curl of /usr/sbin/php-fpm8.2`, escaped.
+    pub identity: String,
+    /// Remote network.
+    pub network: ipnet::IpNet,
+    /// Remote port.
+    pub port: u16,
+}
+
+/// What the host remembers of a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownDestination {
+    /// Which.
+    pub destination: Destination,
+    /// First seen, ns since 1970.
+    pub first_seen_unix_ns: i64,
+    /// Last seen, ns since 1970, to the day.
+    pub last_seen_unix_ns: i64,
+}
+
 /// One fact for the engine, in the order in which it became known.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub enum Input<'a> {
@@ -439,6 +461,8 @@ pub enum Input<'a> {
     Script(u64, &'a ScriptFacts),
     /// What was learned before the daemon was started: before the first pass.
     Baseline(&'a Baseline),
+    /// Where programs connected to before the daemon was started, least recently first: before the first pass.
+    Destinations(&'a [KnownDestination]),
     /// Everything that is accepted from now on, and when (ns since boot).
     Accepted(u64, &'a [Acceptance]),
     /// Somebody says that an incident is over, and when (ns since boot).
@@ -474,6 +498,8 @@ pub enum OwnedInput {
     Script(u64, Box<ScriptFacts>),
     /// See [`Input::Baseline`].
     Baseline(Box<Baseline>),
+    /// See [`Input::Destinations`].
+    Destinations(Vec<KnownDestination>),
     /// See [`Input::Accepted`].
     Accepted(u64, Vec<Acceptance>),
     /// See [`Input::Resolve`].
@@ -498,6 +524,7 @@ impl OwnedInput {
             OwnedInput::Executable(at_ns, facts) => Input::Executable(*at_ns, facts),
             OwnedInput::Script(at_ns, facts) => Input::Script(*at_ns, facts),
             OwnedInput::Baseline(baseline) => Input::Baseline(baseline),
+            OwnedInput::Destinations(known) => Input::Destinations(known),
             OwnedInput::Accepted(at_ns, acceptances) => Input::Accepted(*at_ns, acceptances),
             OwnedInput::Resolve(at_ns, resolve) => Input::Resolve(*at_ns, resolve),
             OwnedInput::Resumed(resumed) => Input::Resumed(resumed),
@@ -523,6 +550,7 @@ impl From<Input<'_>> for OwnedInput {
             }
             Input::Script(at_ns, facts) => OwnedInput::Script(at_ns, Box::new(facts.clone())),
             Input::Baseline(baseline) => OwnedInput::Baseline(Box::new(baseline.clone())),
+            Input::Destinations(known) => OwnedInput::Destinations(known.to_vec()),
             Input::Accepted(at_ns, acceptances) => {
                 OwnedInput::Accepted(at_ns, acceptances.to_vec())
             }

@@ -3,7 +3,7 @@
 
 use crate::{
     incident::{Finding, Incident},
-    input::{Baseline, ExecutableId, Flow, ProcessKey},
+    input::{Baseline, Destination, ExecutableId, Flow, ProcessKey},
 };
 
 /// One thing to do.
@@ -21,6 +21,8 @@ pub enum Output {
     Incident(Change, Box<Incident>),
     /// What was learned about one identity, to be kept for the next start.
     Baseline(Baseline),
+    /// A program connected where it did not for a day, to be kept for the next start.
+    Destination(Destination),
 }
 
 /// What happened to an incident.

@@ -164,7 +164,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         loaded,
     };
     runtime.report.started(&degraded, started);
-    runtime.learned(&before.baselines);
+    runtime.learned(&before);
     runtime.first_pass()?;
     runtime.recall(before, started);
     runtime
@@ -374,6 +374,7 @@ impl Runtime {
                 Output::Finding(finding) => self.report.finding(&finding),
                 Output::Incident(change, incident) => self.report.incident(change, &incident),
                 Output::Baseline(baseline) => self.report.state().save(baseline),
+                Output::Destination(to) => self.report.state().saw_destination(to),
             }
         }
     }

@@ -1,25 +1,53 @@
-//! `detector inventory`: programs that no package owns and that ran here.
+//! `detector inventory`: programs that no package owns and that ran here; where packaged programs connected to.
 
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Output, incidents::Common, print, table::Table};
-use crate::{event::text, event::timestamp, state::ProgramSeen};
+use crate::{
+    event::{text, timestamp},
+    input::KnownDestination,
+    state::ProgramSeen,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Inventory {
     #[command(flatten)]
     common: Common,
+    /// Where packaged programs connected to, instead of programs
+    #[arg(long)]
+    destinations: bool,
 }
 
 /// Lists them, most recently seen first.
 pub(super) fn execute(inventory: &Inventory) -> anyhow::Result<ExitCode> {
-    let programs = inventory.common.desk(false)?.programs()?;
-    if inventory.common.output == Output::Json {
-        print(&programs.iter().map(line).collect::<String>())?;
-        return Ok(ExitCode::SUCCESS);
+    let desk = inventory.common.desk(false)?;
+    let is_json = inventory.common.output == Output::Json;
+    let text = if inventory.destinations {
+        let mut known = desk.destinations()?;
+        known.reverse();
+        if is_json {
+            lines(known.iter().map(destination))
+        } else {
+            destinations(&known)
+        }
+    } else {
+        let programs = desk.programs()?;
+        if is_json {
+            lines(programs.iter().map(program))
+        } else {
+            table(&programs)
+        }
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(programs: &[ProgramSeen]) -> String {
+    if programs.is_empty() {
+        return "no program without a package was seen yet\n".to_owned();
     }
     let mut table = Table::new([
         "FIRST SEEN (UTC)",
@@ -29,7 +57,7 @@ pub(super) fn execute(inventory: &Inventory) -> anyhow::Result<ExitCode> {
         "SHA-256",
         "PATH",
     ]);
-    for seen in &programs {
+    for seen in programs {
         let hash = crate::event::hex(&seen.program.sha256);
         table.row([
             super::moment(seen.first_seen),
@@ -41,15 +69,48 @@ pub(super) fn execute(inventory: &Inventory) -> anyhow::Result<ExitCode> {
             text::plain(&seen.program.path),
         ]);
     }
-    print(&if programs.is_empty() {
-        "no program without a package was seen yet\n".to_owned()
-    } else {
-        table.to_string()
-    })?;
-    Ok(ExitCode::SUCCESS)
+    table.to_string()
 }
 
-fn line(seen: &ProgramSeen) -> String {
+fn destinations(known: &[KnownDestination]) -> String {
+    if known.is_empty() {
+        return "no packaged program connected to the outside yet\n".to_owned();
+    }
+    let mut table = Table::new([
+        "FIRST SEEN (UTC)",
+        "LAST SEEN (UTC)",
+        "NETWORK",
+        "PORT",
+        "PROGRAM",
+    ]);
+    for seen in known {
+        table.row([
+            super::moment(seen.first_seen_unix_ns),
+            super::moment(seen.last_seen_unix_ns),
+            seen.destination.network.to_string(),
+            seen.destination.port.to_string(),
+            // Escaped where it was made; the file may hold anything.
+            text::line(&seen.destination.identity).into_owned(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn lines(rows: impl Iterator<Item = Value>) -> String {
+    rows.map(|row| format!("{row}\n")).collect()
+}
+
+fn destination(seen: &KnownDestination) -> Value {
+    json!({
+        "program": seen.destination.identity,
+        "network": seen.destination.network.to_string(),
+        "port": seen.destination.port,
+        "first_seen": timestamp(seen.first_seen_unix_ns),
+        "last_seen": timestamp(seen.last_seen_unix_ns),
+    })
+}
+
+fn program(seen: &ProgramSeen) -> Value {
     json!({
         "path": text::plain(&seen.program.path),
         "sha256": crate::event::hex(&seen.program.sha256),
@@ -58,6 +119,4 @@ fn line(seen: &ProgramSeen) -> String {
         "how": seen.how,
         "last_incident": seen.last_incident.map(timestamp),
     })
-    .to_string()
-        + "\n"
 }

@@ -12,6 +12,7 @@ use load::Load;
 
 use super::{
     config::Config,
+    destination::Destinations,
     host::HostWindow,
     listener::Served,
     pending::{Pending, Queue},
@@ -73,6 +74,7 @@ pub struct Engine {
     pending: Queue,
     watches: Watches,
     connections: ConnectionStorm,
+    destinations: Destinations,
     book: Book,
 }
 
@@ -88,6 +90,7 @@ impl Engine {
             pending: Queue::default(),
             watches: Watches::default(),
             connections: ConnectionStorm::default(),
+            destinations: Destinations::default(),
             book: Book::new(seed.0),
             world: World::new(config),
         }
@@ -108,6 +111,7 @@ impl Engine {
             Input::Executable(at_ns, facts) => self.executable_facts(at_ns, facts, out),
             Input::Script(at_ns, facts) => self.script_facts(at_ns, facts, out),
             Input::Baseline(stored) => self.load.bank.load(stored),
+            Input::Destinations(known) => self.destinations.load(known),
             Input::Accepted(at_ns, acceptances) => {
                 self.world.advance(at_ns);
                 self.book.accept(acceptances, &mut self.world, out);

@@ -10,6 +10,7 @@
 pub mod blame;
 pub mod config;
 pub mod cpu;
+pub mod destination;
 pub mod engine;
 pub mod excuse;
 pub mod executable;

@@ -324,12 +324,17 @@ impl Bench {
         }));
     }
 
+    /// Now, ns since 1970.
+    pub fn now_unix_ns(&self) -> i64 {
+        BOOT_UNIX_S * 1_000_000_000 + i64::try_from(self.now_ns).expect("small")
+    }
+
     /// A second passes; `load` is what the pass tells.
     pub fn second(&mut self) {
         self.now_ns += SECOND;
         let scan = Scan {
             at_ns: self.now_ns,
-            unix_ns: BOOT_UNIX_S * 1_000_000_000 + i64::try_from(self.now_ns).expect("small"),
+            unix_ns: self.now_unix_ns(),
             cpus: self.cpus,
             tasks: self.load.clone(),
             accepts: std::mem::take(&mut self.accepts),

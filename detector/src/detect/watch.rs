@@ -162,6 +162,12 @@ impl Watches {
         open.iter().find(|open| open.socket == Some(socket))
     }
 
+    /// The connection to the outside that a process has held longest.
+    pub fn oldest(&self, process: ProcessKey) -> Option<&Open> {
+        let open = &self.holders.get(&process)?.open;
+        open.iter().min_by_key(|open| open.since_ns)
+    }
+
     /// Whether it has kept a CPU busy for a while with connections to the outside.
     pub fn is_busy(&self, process: ProcessKey) -> bool {
         self.holders

@@ -342,6 +342,8 @@ fn evidence(evidence: &Evidence) -> BTreeMap<String, Value> {
             "port": to.port,
             "established": to.established,
             "odd": to.odd,
+            "new": to.new,
+            "open_s": to.open_s,
             "pool_port": to.pool_port,
         }),
         Evidence::Loss(losses) => losses

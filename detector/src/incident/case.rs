@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Contact, Culprit, Finding, FindingType, Incident, MAX_PARTS, Moment, Severity, Subject,
-    correlate, narrate, next_steps, reason, score,
+    Contact, Culprit, Evidence, Finding, FindingType, Incident, MAX_PARTS, Moment, Severity,
+    Subject, correlate, narrate, next_steps, reason, score,
 };
 use crate::{
     detect::{
@@ -159,7 +159,8 @@ impl Case {
             .find(|known| known.kind == finding.kind && known.process == finding.process);
         if let Some(known) = known {
             known.last_seen_unix_ns = known.last_seen_unix_ns.max(finding.last_seen_unix_ns);
-            if finding.severity > known.severity {
+            let louder = finding.severity > known.severity;
+            if louder || finding.severity == known.severity && is_fuller(&finding, known) {
                 known.severity = finding.severity;
                 known.evidence = finding.evidence;
                 known.accepted = finding.accepted;
@@ -395,4 +396,16 @@ pub(super) fn identity(finding: &Finding) -> Option<ExecutableId> {
     subject
         .file_id
         .filter(|_| about_file && !packaged && !inline)
+}
+
+/// Whether a finding says more than the known one of its kind: that the peer answered, how long the connection has
+/// been open.
+fn is_fuller(new: &Finding, known: &Finding) -> bool {
+    match (&new.evidence, &known.evidence) {
+        (Evidence::Destination(new), Evidence::Destination(known)) => {
+            let same = (new.ip, new.port) == (known.ip, known.port);
+            new.open_s > known.open_s || same && new.established && !known.established
+        }
+        _ => false,
+    }
 }

@@ -559,6 +559,10 @@ pub struct DestinationEvidence {
     pub established: bool,
     /// A port that services hardly use, and the program descends from a web service.
     pub odd: bool,
+    /// For a program that saturates or uses a CPU without varying: how long the connection has been open, seconds.
+    pub open_s: Option<u64>,
+    /// A program that has been known for a week never talked to that network and port.
+    pub new: bool,
     /// A port that mining pools use as well. Adds nothing to the severity.
     pub pool_port: bool,
 }

@@ -150,7 +150,17 @@ pub(super) fn sentence(finding: &Finding) -> String {
         Evidence::Shell(shell) => format!("{} started the shell {name}.", word(&shell.web_service)),
         Evidence::Destination(to) => {
             let peer = std::net::SocketAddr::new(to.ip, to.port);
-            format!("{name} reached out to {peer}.")
+            let new = if to.new {
+                ", where it never connected before"
+            } else {
+                ""
+            };
+            match to.open_s {
+                Some(open_s) => {
+                    format!("{name} has been connected to {peer}{new} for {open_s} s.")
+                }
+                None => format!("{name} reached out to {peer}{new}."),
+            }
         }
         Evidence::ConnectionStorm(storm) => {
             let what = match storm.shape {

@@ -9,9 +9,9 @@ use crate::{
     event::HostInfo,
     incident::{Acceptance, AcceptedBy, FindingType, Resolve, Resumed, Severity},
     input::{
-        Accepts, Baseline, ExecutableFacts, FileStat, Flow, Host, Input, Integrity, Listener, Loss,
-        OwnedInput, Owner, Payload, Preload, PreloadFrom, ProcessFacts, Scan, ScriptFacts, Sha256,
-        Sockets,
+        Accepts, Baseline, Destination, ExecutableFacts, FileStat, Flow, Host, Input, Integrity,
+        KnownDestination, Listener, Loss, OwnedInput, Owner, Payload, Preload, PreloadFrom,
+        ProcessFacts, Scan, ScriptFacts, Sha256, Sockets,
     },
 };
 use detector_common::event::{self, connection::ListenKey, kind};
@@ -223,6 +223,15 @@ fn every_kind() -> Vec<OwnedInput> {
         expires_unix_ns: 9,
     };
     let mut inputs = older_kinds();
+    inputs.push(OwnedInput::Destinations(vec![KnownDestination {
+        destination: Destination {
+            identity: "/usr/bin/curl".to_owned(),
+            network: "2001:db8::/48".parse().expect("valid"),
+            port: 443,
+        },
+        first_seen_unix_ns: -1,
+        last_seen_unix_ns: 1,
+    }]));
     inputs.extend([
         OwnedInput::Accepted(
             14,
@@ -297,7 +306,7 @@ fn every_kind_of_input_comes_back_as_it_was() {
         .map(std::mem::discriminant)
         .map(|d| format!("{d:?}"))
         .collect();
-    assert_eq!(kinds.len(), 15, "one of every kind");
+    assert_eq!(kinds.len(), 16, "one of every kind");
     let bytes = write(&inputs);
     let reader = Reader::new(bytes.as_slice()).expect("whole");
     assert_eq!(*reader.header(), header());

@@ -4,16 +4,20 @@ use super::{Runtime, record};
 use crate::{
     enrich, event,
     incident::Resolve,
-    input::{Baseline, ExecutableFacts, Input, Owner},
+    input::{ExecutableFacts, Input, Owner},
     source::scan::Clock,
     state::{self, Earlier, Recalled, Told},
 };
 
 impl Runtime {
-    /// What rules learned in earlier runs. Before the first pass.
-    pub(super) fn learned(&mut self, baselines: &[Baseline]) {
-        for baseline in baselines {
+    /// What was learned in earlier runs. Before the first pass.
+    pub(super) fn learned(&mut self, before: &Recalled) {
+        for baseline in &before.baselines {
             self.tell(Input::Baseline(baseline));
+        }
+        // In pieces that a recording's queue has room for.
+        for known in before.destinations.chunks(256) {
+            self.tell(Input::Destinations(known));
         }
     }
 

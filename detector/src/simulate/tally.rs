@@ -81,7 +81,11 @@ impl Tally {
                 }
             }
             // Errands to the world.
-            Output::Enrich(_) | Output::Watch(_) | Output::Unwatch(_) | Output::Baseline(_) => {}
+            Output::Enrich(_)
+            | Output::Watch(_)
+            | Output::Unwatch(_)
+            | Output::Baseline(_)
+            | Output::Destination(_) => {}
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     DeadLetter, ProgramSeen, Request, StoredIncident, acceptance, dead, incidents, inventory, open,
     outbox, schema, store,
 };
-use crate::incident::Acceptance;
+use crate::{incident::Acceptance, input::KnownDestination};
 
 /// Characters of an id that are enough to name it, if no other begins like that.
 const SHORTEST: usize = 4;
@@ -215,7 +215,15 @@ impl Desk {
         self.ask(|connection| dead::resend(connection, id))
     }
 
-    /// Programs that no package owns.
+    /// Where programs connected to, least recently first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn destinations(&self) -> Result<Vec<KnownDestination>, DeskError> {
+        self.ask(inventory::destinations)
+    }
+
+    /// Programs that no package owns, most recently seen first.
     ///
     /// # Errors
     /// The file cannot be read.

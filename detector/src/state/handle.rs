@@ -14,11 +14,14 @@ use tokio::sync::mpsc;
 
 use super::{
     incidents::StoredIncident,
-    inventory::{Destination, Program},
+    inventory::Program,
     lane::OutboxFeed,
     worker::{Counters, Request},
 };
-use crate::{deliver::Event, input::Baseline};
+use crate::{
+    deliver::Event,
+    input::{Baseline, Destination},
+};
 
 /// Stable name of the loss of events before they were stored.
 pub const LOSS: &str = "state_dropped";

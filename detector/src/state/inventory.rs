@@ -7,12 +7,12 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::store::Changes;
-use crate::input::Known;
+use crate::input::{Destination, Known, KnownDestination};
 
 /// Programs kept: a host has some dozens that no package owns; a build machine thousands.
 const MAX_EXECUTABLES: i64 = 20_000;
-/// Destinations kept.
-const MAX_DESTINATIONS: i64 = 50_000;
+/// Destinations kept: as many as the engine knows.
+const MAX_DESTINATIONS: i64 = 16_384;
 
 /// A program that no package owns, as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,17 +21,6 @@ pub struct Program {
     pub sha256: [u8; 32],
     /// Where it lies.
     pub path: Box<[u8]>,
-}
-
-/// A destination of an executable or a service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Destination {
-    /// Unit or path, escaped.
-    pub identity: String,
-    /// Remote address.
-    pub ip: std::net::IpAddr,
-    /// Remote port.
-    pub port: u16,
 }
 
 /// A row of the inventory, for people.
@@ -87,7 +76,7 @@ impl Changes<'_> {
 
     /// A destination was seen. `true`: for the first time.
     pub(super) fn saw_destination(&self, to: &Destination, at: i64) -> rusqlite::Result<bool> {
-        let ip = to.ip.to_string();
+        let ip = to.network.to_string();
         let updated = self
             .transaction
             .prepare_cached(
@@ -127,6 +116,32 @@ impl Changes<'_> {
         }
         Ok(pushed_out as u64)
     }
+}
+
+/// All destinations, least recently seen first.
+pub(super) fn destinations(connection: &Connection) -> rusqlite::Result<Vec<KnownDestination>> {
+    let mut known = Vec::new();
+    let mut statement = connection.prepare(
+        "SELECT identity, ip, port, first_seen, last_seen FROM destination
+         ORDER BY last_seen, identity, ip, port",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        // What is no network is damaged, and is learned anew.
+        let Ok(network) = row.get_ref(1)?.as_str()?.parse() else {
+            continue;
+        };
+        known.push(KnownDestination {
+            destination: Destination {
+                identity: row.get(0)?,
+                network,
+                port: row.get(2)?,
+            },
+            first_seen_unix_ns: row.get(3)?,
+            last_seen_unix_ns: row.get(4)?,
+        });
+    }
+    Ok(known)
 }
 
 /// Whether a program is known by now.

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{
     acceptance,
     handle::Record,
-    inventory::{Destination, Program, from_hex},
+    inventory::{Program, from_hex},
     lane::{From, Given, Lane},
     outbox,
     repair::Place,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     deliver::{Class, Settled},
-    input::Baseline,
+    input::{Baseline, Destination},
 };
 
 /// Inventory, baselines and cursors wait this long for company, ns: they cost an fsync.

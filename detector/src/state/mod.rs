@@ -40,7 +40,7 @@ pub use dead::DeadLetter;
 pub use desk::{Desk, DeskError, SinkState};
 pub use handle::{Handle, Health, LOSS, LOSS_INVENTORY, Record};
 pub use incidents::{Request, StoredIncident};
-pub use inventory::{Destination, Program, ProgramSeen, from_hex};
+pub use inventory::{Program, ProgramSeen, from_hex};
 pub use known::{Memory, program};
 pub use lane::OutboxFeed;
 pub use place::path;
@@ -49,7 +49,10 @@ use tokio::sync::mpsc;
 pub use worker::{Show, Told};
 
 use self::{keeper::Keeper, repair::Place, store::Limits, worker::Counters};
-use crate::{config, input::Baseline};
+use crate::{
+    config,
+    input::{Baseline, KnownDestination},
+};
 
 /// What the state knew when the daemon started.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ pub struct Before {
     pub open: Vec<StoredIncident>,
     /// What rules learned.
     pub baselines: Vec<Baseline>,
+    /// Where programs connected to, least recently seen first.
+    pub destinations: Vec<KnownDestination>,
     /// For the enrich thread.
     pub memory: Memory,
     /// What is wrong with the state, for people.
@@ -79,6 +84,8 @@ pub struct Recalled {
     pub open: Vec<StoredIncident>,
     /// See [`Before::baselines`].
     pub baselines: Vec<Baseline>,
+    /// See [`Before::destinations`].
+    pub destinations: Vec<KnownDestination>,
     /// See [`Before::trouble`].
     pub trouble: Vec<String>,
 }
@@ -90,6 +97,7 @@ impl Before {
             first: self.first,
             open: self.open,
             baselines: self.baselines,
+            destinations: self.destinations,
             trouble: self.trouble,
         };
         (recalled, self.told, self.memory)
@@ -127,6 +135,7 @@ pub fn start(
         ));
     }
     let baselines = store.baselines().unwrap_or_default();
+    let destinations = inventory::destinations(store.connection()).unwrap_or_default();
     let counters = Arc::new(Counters::default());
     let mut keeper = Keeper::new(
         store,
@@ -148,6 +157,7 @@ pub fn start(
         last_sequence: last.max(millis),
         open,
         baselines,
+        destinations,
         memory: Memory::new(
             path.to_owned(),
             i64::from(config.trust_after_days) * 86_400_000_000_000,

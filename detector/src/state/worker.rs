@@ -19,11 +19,15 @@ use super::{
     bound::Gap,
     handle::{Handle, Record},
     incidents,
-    inventory::{Destination, Program},
+    inventory::Program,
     keeper::Keeper,
     lane::{Given, Waiter},
 };
-use crate::{deliver::Settled, incident::Acceptance, input::Baseline};
+use crate::{
+    deliver::Settled,
+    incident::Acceptance,
+    input::{Baseline, Destination},
+};
 
 /// Requests that may wait for the thread.
 const QUEUE: usize = 1_024;

@@ -93,6 +93,7 @@ impl Engine {
             let kind = FindingType::ComputeHijacking;
             self.world.enrich(process, false, out);
             self.report(process, kind, severity, Evidence::Steady(evidence), out);
+            self.long_lived(process, out);
         }
         for signal in storms {
             self.storm(signal, out);
@@ -121,6 +122,9 @@ impl Engine {
         {
             let severity = Severity::Warning;
             self.report(process, kind, severity, Evidence::Cpu(evidence), out);
+            if kind == FindingType::CpuSaturation {
+                self.long_lived(process, out);
+            }
         }
         let impact = Impact {
             cpu_cores: evidence.cores,

@@ -1,12 +1,13 @@
 //! What the engine does with sockets: who listens, who connects where, what is said.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use detector_common::event::{Connection, connection::change};
 
 use super::Engine;
 use crate::{
     detect::{
+        destination::Talker,
         lineage, network,
         rule::{
             connection_storm,
@@ -30,14 +31,70 @@ impl Engine {
         let Some(process) = self.world.table.get_mut(key) else {
             return;
         };
-        if process.suspicion.is_none() || process.connections.is_empty() {
+        if process.connections.is_empty() {
             return;
         }
-        for connection in std::mem::take(&mut process.connections) {
+        if process.suspicion.is_none() {
+            if self.is_packaged(key) {
+                for connection in self.take_early(key) {
+                    self.habit(key, &connection, out);
+                }
+            }
+            return;
+        }
+        for connection in self.take_early(key) {
             self.destination(key, &connection, out);
         }
         let now_ns = self.world.now_ns();
         self.watches.look(key, Cause::Connected, now_ns, out);
+    }
+
+    fn take_early(&mut self, key: ProcessKey) -> Vec<Connection> {
+        let process = self.world.table.get_mut(key);
+        process.map_or_else(Vec::new, |process| std::mem::take(&mut process.connections))
+    }
+
+    /// What a packaged program that is no suspect connects to is its habit; outside of that it is told.
+    fn habit(&mut self, key: ProcessKey, connection: &Connection, out: &mut Vec<Output>) {
+        if connection.change != change::ESTABLISHED {
+            return;
+        }
+        let Some(talker) = talker(&self.world, key) else {
+            return;
+        };
+        let address = network::address(connection.remote);
+        let now_unix_ns = self.world.unix_ns(self.world.now_ns());
+        let seen = self
+            .destinations
+            .saw(talker, address, connection.remote_port, now_unix_ns);
+        out.extend(seen.remember.map(Output::Destination));
+        if seen.new {
+            let evidence = new_destination::evidence(connection, false, true);
+            let kind = FindingType::NewDestination;
+            self.report(key, kind, Severity::Info, evidence, out);
+        }
+    }
+
+    /// Whether a program reaches a network that is not among its habits.
+    fn is_new(&self, key: ProcessKey, address: IpAddr, port: u16) -> bool {
+        let now_unix_ns = self.world.unix_ns(self.world.now_ns());
+        talker(&self.world, key)
+            .is_some_and(|talker| self.destinations.is_new(talker, address, port, now_unix_ns))
+    }
+
+    /// Says where a program that keeps a CPU busy has been connected to for long.
+    pub(super) fn long_lived(&mut self, key: ProcessKey, out: &mut Vec<Output>) {
+        let Some(open) = self.watches.oldest(key).copied() else {
+            return;
+        };
+        let address = network::address(open.flow.remote);
+        let new = self.is_new(key, address, open.flow.remote_port);
+        let Some(evidence) = new_destination::long_lived(&open, new, self.world.now_ns()) else {
+            return;
+        };
+        let suspicion = self.world.table.get(key).and_then(|of| of.suspicion);
+        let severity = suspicion.map_or(Severity::Info, |(_, severity)| severity);
+        self.report(key, FindingType::NewDestination, severity, evidence, out);
     }
 
     fn destination(&mut self, key: ProcessKey, connection: &Connection, out: &mut Vec<Output>) {
@@ -50,7 +107,9 @@ impl Engine {
             _ => None,
         };
         if let Some(severity) = severity {
-            let evidence = new_destination::evidence(connection, odd);
+            let address = network::address(connection.remote);
+            let new = self.is_new(key, address, connection.remote_port);
+            let evidence = new_destination::evidence(connection, odd, new);
             self.report(key, FindingType::NewDestination, severity, evidence, out);
         }
         self.book.connected(key, connection, &self.world);
@@ -152,6 +211,9 @@ impl Engine {
         if !packaged && room {
             process.connections.push(*connection);
         }
+        if packaged && judged {
+            self.habit(key, connection, out);
+        }
         self.book.connected(key, connection, &self.world);
     }
 
@@ -230,4 +292,17 @@ impl Engine {
             self.watches.settle(key, out);
         }
     }
+}
+
+/// Whose connections a process's are, where its program is known. By the path of the file that was judged, which does
+/// not change with the name it is called by.
+fn talker(world: &World, key: ProcessKey) -> Option<Talker<'_>> {
+    let path = |key: ProcessKey| {
+        let image = world.table.get(key)?.image.as_deref()?;
+        world.file(image)?.path.as_deref()
+    };
+    let program = path(key)?;
+    let head = world.table.get(key).and_then(|process| path(process.group));
+    let head = head.filter(|head| *head != program);
+    Some(Talker { program, head })
 }

@@ -1,11 +1,18 @@
 //! `c2.new_destination`: a suspect program talks to the outside world over TCP.
 //!
 //! Suspect is an executable without owner, without file or deleted. Outside is what no local range
-//! holds, or what is said to count as remote. Evidence: `ip`, `port`, `established`, `odd`, `pool_port`. As
-//! loud as the suspicion itself: an administrator's own tool that talks to its API stays info.
+//! holds, or what is said to count as remote. Evidence: `ip`, `port`, `established`, `odd`, `new`, `open_s`,
+//! `pool_port`. As loud as the suspicion itself: an administrator's own tool that talks to its API stays info.
 //!
 //! A packaged program below a web service (a shell, an interpreter, curl) is suspect enough where it reaches
 //! a port that services hardly use (`odd`): that is how a reverse shell calls home. Then it is a warning.
+//! A packaged program that has been known for a week and reaches a network it never talked to (`new`, see
+//! `detect/destination.rs`) is info: kept, and part of an incident about the same process or lineage.
+//!
+//! A program that keeps a CPU busy (`impact.cpu_saturation`, `impact.compute_hijacking`) while it holds one
+//! connection to the outside for [`LONG_LIVED_S`] seconds (`open_s`) is as loud as its suspicion, else info: miners
+//! keep theirs for days, but so do clients of queues and databases.
+//!
 //! A port that pools use too (`pool_port`) says so and changes nothing: they are everybody's ports.
 //!
 //! False positives: as those of the suspicion; a web application that calls a program which calls an API on
@@ -15,7 +22,7 @@
 use detector_common::event::{Connection, connection::change};
 
 use crate::{
-    detect::{config::Network, network},
+    detect::{config::Network, network, watch::Open},
     incident::{DestinationEvidence, Evidence},
 };
 
@@ -37,18 +44,39 @@ const POOL_PORTS: [u16; 20] = [
     8_118, 9_332, 12_048, 14_433, 14_444, 45_560, 45_700,
 ];
 
+/// Seconds from which a connection of a busy program is long-lived: a download of a page or an API call is over.
+const LONG_LIVED_S: u64 = 60;
+
 /// Whether services hardly use a port.
 pub fn is_odd(port: u16) -> bool {
     !USUAL_PORTS.contains(&port)
 }
 
-/// What the finding rests on; `odd` as the caller judged it.
-pub fn evidence(connection: &Connection, odd: bool) -> Evidence {
+/// What the finding rests on; `odd` and `new` as the caller judged them.
+pub fn evidence(connection: &Connection, odd: bool, new: bool) -> Evidence {
     Evidence::Destination(DestinationEvidence {
         ip: network::address(connection.remote),
         port: connection.remote_port,
         established: connection.change == change::ESTABLISHED,
         odd,
+        new,
+        open_s: None,
         pool_port: POOL_PORTS.contains(&connection.remote_port),
+    })
+}
+
+/// What the finding rests on where a busy program has held a connection for long.
+pub fn long_lived(open: &Open, new: bool, now_ns: u64) -> Option<Evidence> {
+    let open_s = now_ns.saturating_sub(open.since_ns) / 1_000_000_000;
+    (open_s >= LONG_LIVED_S).then(|| {
+        Evidence::Destination(DestinationEvidence {
+            ip: network::address(open.flow.remote),
+            port: open.flow.remote_port,
+            established: true,
+            odd: false,
+            new,
+            open_s: Some(open_s),
+            pool_port: POOL_PORTS.contains(&open.flow.remote_port),
+        })
     })
 }

@@ -12,7 +12,8 @@ use crate::{
         testing::{Bench, SECOND, exec, header, key, process},
     },
     incident::{ConnectionStormEvidence, Evidence, FindingType, Severity, Shape},
-    input::{Input, ProcessKey},
+    input::{Destination, Input, KnownDestination, ProcessKey},
+    output::Output,
 };
 
 const INIT: ProcessKey = ProcessKey {
@@ -173,4 +174,116 @@ fn a_shell_below_a_web_service_that_calls_an_odd_port_is_a_warning() {
     assert_eq!(odd(&bench), [], "its own worker, a usual port, the inside");
     bench.connect(shell, [45, 9, 148, 1], 4_444, true);
     assert_eq!(odd(&bench), [(FindingType::NewDestination, 4_444)]);
+}
+
+/// New destinations as told.
+fn new(bench: &Bench) -> Vec<(Severity, u16)> {
+    let of_incidents = bench.incidents();
+    let in_incident = of_incidents.last().map(|(_, incident)| &incident.findings);
+    let told = in_incident.into_iter().flatten().chain(bench.findings());
+    told.filter_map(|finding| match &finding.evidence {
+        Evidence::Destination(to) if to.new => Some((finding.severity, to.port)),
+        _ => None,
+    })
+    .collect()
+}
+
+/// Learned from eight days ago on, as the memory of the host brings it back.
+fn known(bench: &mut Bench, identity: &str, network: &str, port: u16) {
+    let now_unix_ns = bench.now_unix_ns();
+    let known = KnownDestination {
+        destination: Destination {
+            identity: identity.to_owned(),
+            network: network.parse().expect("valid"),
+            port,
+        },
+        first_seen_unix_ns: now_unix_ns - 8 * 86_400_000_000_000,
+        last_seen_unix_ns: now_unix_ns - 86_400_000_000_000,
+    };
+    bench.apply(Input::Destinations(&[known]));
+}
+
+#[test]
+fn what_a_packaged_program_reaches_is_remembered_and_where_it_never_was_is_info() {
+    let mut bench = Bench::new();
+    let (web, curl) = (key(700, SECOND), key(901, 11 * SECOND));
+    bench.run(INIT, web, "/usr/sbin/php-fpm8.2");
+    bench.packaged("/usr/sbin/php-fpm8.2");
+    known(
+        &mut bench,
+        "/usr/bin/curl of /usr/sbin/php-fpm8.2",
+        "198.51.100.0/24",
+        443,
+    );
+    bench.fork(web, curl);
+    bench.exec(&exec(curl, web, "/usr/bin/curl"));
+    // Before its verdict, so that it waits for it.
+    bench.connect(curl, [198, 51, 100, 77], 443, true);
+    bench.packaged("/usr/bin/curl");
+    assert_eq!(new(&bench), [], "the network it uses");
+    bench.connect(curl, [203, 0, 113, 5], 443, true);
+    assert_eq!(new(&bench), [(Severity::Info, 443)]);
+    let to = |network: &str| Destination {
+        identity: "/usr/bin/curl of /usr/sbin/php-fpm8.2".to_owned(),
+        network: network.parse().expect("valid"),
+        port: 443,
+    };
+    let remembered: Vec<_> = bench
+        .out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Destination(to) => Some(to.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(remembered, [to("198.51.100.0/24"), to("203.0.113.0/24")]);
+}
+
+#[test]
+fn where_a_suspect_goes_is_not_learned_and_said_to_be_new() {
+    let mut bench = Bench::new();
+    known(&mut bench, WORM, "198.51.100.0/24", 443);
+    let of = key(901, 11 * SECOND);
+    worm(&mut bench, of);
+    bench.connect(of, [203, 0, 113, 5], 443, true);
+    assert_eq!(new(&bench), [(Severity::Warning, 443)]);
+    let learned = bench
+        .out
+        .iter()
+        .any(|output| matches!(output, Output::Destination(_)));
+    assert!(!learned);
+}
+
+/// A packaged program connects, idles and saturates. Gives the destination that is told, and the seconds until then.
+fn saturates(idle_s: u32) -> (Option<(Severity, u16, Option<u64>)>, u32) {
+    let mut bench = Bench::new();
+    let of = key(901, 11 * SECOND);
+    bench.run(INIT, of, "/usr/bin/perl");
+    bench.second();
+    bench.connect(of, [45, 9, 148, 1], 443, true);
+    bench.burn(idle_s, &[]);
+    let mut held_s = idle_s;
+    while bench.incidents().is_empty() {
+        bench.burn(1, &[(of, 2 * SECOND)]);
+        held_s += 1;
+        assert!(held_s < 200, "it is told");
+    }
+    let incidents = bench.incidents();
+    let mut findings = incidents
+        .iter()
+        .flat_map(|(_, incident)| &incident.findings);
+    let destination = findings.find_map(|finding| match &finding.evidence {
+        Evidence::Destination(to) => Some((finding.severity, to.port, to.open_s)),
+        _ => None,
+    });
+    (destination, held_s)
+}
+
+#[test]
+fn a_program_that_saturates_tells_the_connection_it_has_held_for_a_minute() {
+    let (told, delay_s) = saturates(0);
+    assert_eq!(told, None, "after {delay_s} s");
+    assert_eq!(saturates(59 - delay_s), (None, 59));
+    let told = Some((Severity::Info, 443, Some(60)));
+    assert_eq!(saturates(60 - delay_s), (told, 60));
 }

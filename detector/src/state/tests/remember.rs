@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     incident::{Acceptance, AcceptedBy, FindingType},
-    input::{ExecutableFacts, ExecutableId, Known, Owner, ProcessKey, Sha256},
+    input::{
+        Destination, ExecutableFacts, ExecutableId, Known, KnownDestination, Owner, ProcessKey,
+        Sha256,
+    },
 };
 
 const DAY: i64 = 86_400 * SECOND;
@@ -203,5 +206,34 @@ async fn baselines_come_back_as_they_were_saved() {
     assert_eq!(
         bench.before.baselines,
         [baseline("cpu:a", &[3]), baseline("cpu:b", &[2])]
+    );
+}
+
+#[tokio::test]
+async fn destinations_come_back_least_recently_seen_first() {
+    let bench = Bench::new(&[]);
+    let to = |identity: &str, network: &str| Destination {
+        identity: identity.to_owned(),
+        network: network.parse().expect("valid"),
+        port: 443,
+    };
+    let (mail, api) = (
+        to("/usr/sbin/exim4", "2001:db8:1::/48"),
+        to("/usr/bin/curl of /usr/sbin/php-fpm8.2", "203.0.113.0/24"),
+    );
+    bench.handle.saw_destination(api.clone());
+    bench.handle.saw_destination(mail.clone());
+    let mut bench = bench.restart(&[]).await;
+    bench.tick(5).await;
+    bench.handle.saw_destination(api.clone());
+    let bench = bench.restart(&[]).await;
+    let known = |destination, last_seen_unix_ns| KnownDestination {
+        destination,
+        first_seen_unix_ns: NOW,
+        last_seen_unix_ns,
+    };
+    assert_eq!(
+        bench.before.destinations,
+        [known(mail, NOW), known(api, NOW + 5)]
     );
 }
