@@ -20,6 +20,7 @@ mod cpu;
 mod image;
 mod load;
 mod play;
+mod pool;
 mod record;
 
 pub use act::Act;
@@ -72,6 +73,8 @@ struct Contact {
     ip: [u8; 4],
     port: u16,
     answers: bool,
+    /// It talks about mining, for as long as the connection is open.
+    mines: bool,
 }
 
 /// A listening port: connections a second over spans of time.

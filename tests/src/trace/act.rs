@@ -154,21 +154,27 @@ impl<'t> Act<'t> {
 
     /// It connects, is answered at once, and holds the connection until its end.
     pub fn connects(self, ip: [u8; 4], port: u16) -> Self {
-        self.contact(ip, port, true)
+        self.contact(ip, port, true, false)
+    }
+
+    /// It connects and talks to a mining pool until its end.
+    pub fn mines(self, ip: [u8; 4], port: u16) -> Self {
+        self.contact(ip, port, true, true)
     }
 
     /// It connects and nobody answers.
     pub fn knocks(self, ip: [u8; 4], port: u16) -> Self {
-        self.contact(ip, port, false)
+        self.contact(ip, port, false, false)
     }
 
-    fn contact(mut self, ip: [u8; 4], port: u16, answers: bool) -> Self {
+    fn contact(mut self, ip: [u8; 4], port: u16, answers: bool, mines: bool) -> Self {
         let at_ns = self.at_ns;
         self.me().contacts.push(Contact {
             at_ns,
             ip,
             port,
             answers,
+            mines,
         });
         self
     }

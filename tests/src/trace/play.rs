@@ -1,11 +1,13 @@
-//! The trace as inputs: what happens when, who gets the CPUs, and the answers to the engine's questions.
+//! The trace as inputs: what happens when, who gets the CPUs, the answers to the engine's questions, and the packets it
+//! asks to see.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use detector::{
     event::CloudEvent,
     input::{
-        Accepts, Host, Listener, Observed, OwnedInput, ProcessKey, Scan, ScriptFacts, Sockets,
+        Accepts, Host, Listener, Observed, OwnedInput, Payload, ProcessKey, Scan, ScriptFacts,
+        Sockets,
     },
     judge::Judge,
     output::{Enrich, Output},
@@ -15,6 +17,7 @@ use detector_common::event::connection::{ListenKey, change};
 use super::{
     BOOT_UNIX_S, SECOND, START_NS, Trace,
     cpu::{Wish, share},
+    pool,
     record::{self, Totals},
 };
 
@@ -29,6 +32,7 @@ enum Event {
     Exit(usize),
     Contact(usize, usize, u32),
     Listen(usize),
+    Packet(Payload),
     Pass,
     Told(OwnedInput),
 }
@@ -46,6 +50,7 @@ pub struct Play {
     told: Vec<u64>,
     noise: Vec<(fastrand::Rng, Vec<f64>)>,
     accepts: BTreeMap<u16, f64>,
+    watched: BTreeSet<ProcessKey>,
     first_pass_done: bool,
     end_ns: u64,
 }
@@ -75,6 +80,7 @@ impl Play {
                 })
                 .collect(),
             accepts: BTreeMap::new(),
+            watched: BTreeSet::new(),
             first_pass_done: false,
             end_ns: START_NS + u64::from(seconds) * SECOND,
             trace,
@@ -109,6 +115,10 @@ impl Play {
                         after(20_000_000),
                         Event::Contact(who, number, change::ESTABLISHED),
                     ));
+                    if contact.mines {
+                        let said = pool::packets(process, number, contact, end_ns.min(self.end_ns));
+                        events.extend(said.into_iter().map(|p| (p.at_ns, Event::Packet(p))));
+                    }
                     events.push((end_ns, Event::Contact(who, number, change::CLOSED)));
                 } else {
                     events.push((
@@ -148,8 +158,11 @@ impl Play {
         while let Some(input) = self.next() {
             judge.apply(input.borrow(), &mut tell);
             for errand in judge.errands() {
-                if let Output::Enrich(question) = errand {
-                    self.answer(&question);
+                match errand {
+                    Output::Enrich(question) => self.answer(&question),
+                    Output::Watch(watch) => drop(self.watched.insert(watch.process)),
+                    Output::Unwatch(process) => drop(self.watched.remove(&process)),
+                    _ => {}
                 }
             }
         }
@@ -237,6 +250,12 @@ impl Play {
                 let port = process.listens.as_ref().expect("it listens").port;
                 let record = record::listen(process, port, at_ns);
                 self.ready.push_back(OwnedInput::Connection(record));
+            }
+            // Nobody sees the packets of who is not watched.
+            Event::Packet(packet) => {
+                if self.watched.contains(&packet.process) {
+                    self.ready.push_back(OwnedInput::Payload(Box::new(packet)));
+                }
             }
             Event::Pass => self.pass(at_ns),
             Event::Told(input) => self.ready.push_back(input),

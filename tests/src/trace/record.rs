@@ -195,6 +195,19 @@ pub(super) fn exit(
     }
 }
 
+/// Identity of the socket of connection number `number` of the whole trace.
+pub(super) fn socket(number: usize) -> u64 {
+    0xffff_8880_0000_0000 + number as u64 * 2_048
+}
+
+/// An IPv4 address as records carry it.
+pub(super) fn mapped(ip: [u8; 4]) -> [u8; 16] {
+    let mut address = [0; 16];
+    address[10..12].copy_from_slice(&[0xff, 0xff]);
+    address[12..].copy_from_slice(&ip);
+    address
+}
+
 /// A change of connection number `number` of the whole trace.
 pub(super) fn connection(
     of: &Process,
@@ -205,19 +218,13 @@ pub(super) fn connection(
     at_ns: u64,
     duration_ns: u64,
 ) -> event::Connection {
-    let mapped = |ip: [u8; 4]| {
-        let mut address = [0; 16];
-        address[10..12].copy_from_slice(&[0xff, 0xff]);
-        address[12..].copy_from_slice(&ip);
-        address
-    };
     let closed = change == change::CLOSED;
     // A share every ten seconds, a job every minute.
     let said = u64::from(closed) * (200 + duration_ns / 50_000_000);
     event::Connection {
         header: header(kind::CONNECTION, at_ns),
         process: process(of.key),
-        socket: 0xffff_8880_0000_0000 + number as u64 * 2_048,
+        socket: socket(number),
         duration_ns,
         bytes_received: 2 * said,
         bytes_sent: said,

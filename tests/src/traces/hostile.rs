@@ -51,11 +51,15 @@ cases! {
         "nice 19 and SCHED_IDLE: only what others leave";
     from_cron, "/usr/local/bin/sysupdate", 1.0, 240,
         "persistence: a cron entry starts it without any network";
+    behind_tls_port, "/tmp/.font-unix/fc", 0.5, 400,
+        "half of the time on, in the language of a pool, at the port of the web";
+    from_package, "/usr/bin/miner", 1.0, 240,
+        "a package of the distribution, installed by who broke in: only what it says gives it away";
 }
 
 fn works(who: Act<'_>) {
     who.after_s(0.3)
-        .connects(POOL, 3_333)
+        .mines(POOL, 3_333)
         .threads(2)
         .burns(2.0)
         .for_s(90.0);
@@ -198,4 +202,24 @@ fn from_cron(trace: &mut Trace, at_s: f64) {
     let entry = scheduled(trace, at_s).forks().after_s(0.02);
     let image = Image::file("/usr/local/bin/sysupdate").aged_s(6 * 3_600);
     entry.runs(image).threads(2).burns(2.0).for_s(90.0);
+}
+
+fn behind_tls_port(trace: &mut Trace, at_s: f64) {
+    let worker = dropped(trace, at_s, Image::file("/tmp/.font-unix/fc"));
+    worker
+        .threads(2)
+        .mines(POOL, 443)
+        .throttles(2.0, 0.5, 0.2)
+        .for_s(240.0);
+}
+
+fn from_package(trace: &mut Trace, at_s: f64) {
+    let entry = scheduled(trace, at_s).forks().after_s(0.02);
+    let miner = entry.execs("/usr/bin/miner");
+    miner
+        .after_s(0.3)
+        .mines(POOL, 443)
+        .threads(2)
+        .burns(2.0)
+        .for_s(90.0);
 }

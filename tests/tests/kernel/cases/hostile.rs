@@ -23,7 +23,7 @@ use crate::{
     watch::{Turn, obstacle, skip},
 };
 
-/// The issue's own figure for programs at full speed.
+/// What is promised for programs at full speed.
 const MEDIAN_DELAY: Duration = Duration::from_secs(15);
 /// Nothing at full speed may take longer.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
@@ -213,7 +213,7 @@ const THROTTLED: &[Variant] = &[
         parents: &[RUNUSER],
     },
 ];
-/// The issue allows ten minutes for 20 % and five for 50 %; the rule needs two.
+/// Promised are ten minutes for 20 % and five for 50 %; the rule needs two.
 const LONGEST_THROTTLED: Duration = Duration::from_secs(280);
 const HIJACKING: &str = "impact.compute_hijacking";
 
