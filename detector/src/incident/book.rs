@@ -484,10 +484,7 @@ impl Book {
             let before = case.scopes.len();
             case.scopes.retain(|known| *known != scope);
             if case.scopes.len() < before && case.scopes.is_empty() {
-                case.note(Moment {
-                    at_unix_ns: world.unix_ns(world.now_ns()),
-                    what: "the load is over".to_owned(),
-                });
+                case.calmed(world.unix_ns(world.now_ns()));
             }
         }
     }

@@ -280,6 +280,19 @@ impl Case {
         }
     }
 
+    /// Nothing of it saturates any more. The program, its group and its cgroup are over within seconds of each
+    /// other, and that is one moment: the last.
+    pub(super) fn calmed(&mut self, at_unix_ns: i64) {
+        let what = "the load is over";
+        let last = self.incident.timeline.last_mut();
+        if let Some(last) = last.filter(|last| last.what == what) {
+            last.at_unix_ns = at_unix_ns;
+            return;
+        }
+        let what = what.to_owned();
+        self.note(Moment { at_unix_ns, what });
+    }
+
     /// Adds or refreshes a connection.
     pub(super) fn contact(&mut self, contact: Contact) {
         let connections = &mut self.incident.connections;
