@@ -116,8 +116,8 @@ finding_types! {
     FromWritableDir = "execution.from_writable_dir", Execution, 0.45, ["T1036.005"];
     /// A web service made a shell. Mail and image tools do it all day.
     WebServerSpawnedShell = "execution.web_server_spawned_shell", Execution, 0.50, ["T1505.003", "T1059.004"];
-    /// A name or argument that miners are known by. Names are anybody's to choose.
-    KnownIndicator = "execution.known_indicator", Support, 0.60, ["T1496.001"];
+    /// A name or argument that miners are known by. Names are anybody's to choose: packaged programs are info.
+    KnownIndicator = "execution.known_indicator", Execution, 0.60, ["T1496.001"];
     /// A process that calls itself something it is not.
     MasqueradedName = "defense_evasion.masqueraded_name", Execution, 0.65, ["T1036.004", "T1036.005"];
     /// An object no package knows is loaded before all others.

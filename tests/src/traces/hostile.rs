@@ -51,6 +51,8 @@ cases! {
         "nice 19 and SCHED_IDLE: only what others leave";
     from_cron, "/usr/local/bin/sysupdate", 1.0, 240,
         "persistence: a cron entry starts it without any network";
+    from_cron_by_name, "/usr/local/bin/sysguard", 1.0, 240,
+        "the same, under the name it has in public reports";
     behind_tls_port, "/tmp/.font-unix/fc", 0.5, 400,
         "half of the time on, in the language of a pool, at the port of the web";
     from_package, "/usr/bin/miner", 1.0, 240,
@@ -199,8 +201,16 @@ fn idle_class(trace: &mut Trace, at_s: f64) {
 }
 
 fn from_cron(trace: &mut Trace, at_s: f64) {
+    persistent(trace, at_s, "/usr/local/bin/sysupdate");
+}
+
+fn from_cron_by_name(trace: &mut Trace, at_s: f64) {
+    persistent(trace, at_s, "/usr/local/bin/sysguard");
+}
+
+fn persistent(trace: &mut Trace, at_s: f64, path: &str) {
     let entry = scheduled(trace, at_s).forks().after_s(0.02);
-    let image = Image::file("/usr/local/bin/sysupdate").aged_s(6 * 3_600);
+    let image = Image::file(path).aged_s(6 * 3_600);
     entry.runs(image).threads(2).burns(2.0).for_s(90.0);
 }
 

@@ -9,7 +9,7 @@ use crate::{
             CpuSaturation, FromWritableDir, KnownIndicator, ModifiedPackageFile, NewBinary,
             NewScript, PreloadedLibrary,
         },
-        Severity::{Info, Warning},
+        Severity::{Critical, Info, Warning},
     },
     input::{
         ExecutableFacts, FileStat, Input, Integrity, Owner, Preload, PreloadFrom, ProcessFacts,
@@ -237,7 +237,7 @@ fn an_unowned_preload_is_told_once_and_a_packaged_one_never() {
 }
 
 #[test]
-fn marks_of_miners_are_info_add_confidence_and_never_page() {
+fn marks_of_miners_on_a_packaged_program_are_info_and_add_confidence() {
     let confidence = |args: &[&str]| {
         let mut bench = Bench::new();
         let child = child_of(&mut bench, INIT, "/usr/bin/busy", |exec| argv(exec, args));
@@ -254,6 +254,26 @@ fn marks_of_miners_are_info_add_confidence_and_never_page() {
     assert_eq!(found, [(CpuSaturation, Warning), (KnownIndicator, Info)]);
     assert_eq!(severity, Warning);
     assert!(marked > plain, "{marked} {plain}");
+}
+
+#[test]
+fn an_unowned_program_with_the_name_of_a_miner_warns_and_pages_once_it_saturates() {
+    // From cron, in a place of the administrator's, hours old: nothing else speaks against it.
+    let said_of = |path: &str| {
+        let mut bench = Bench::new();
+        let child = child_of(&mut bench, INIT, path, |_| {});
+        bench.unowned(path);
+        let at_start = said(&mut bench);
+        bench.burn(12, &[(child, 2_000_000_000)]);
+        let incidents = bench.incidents();
+        let (_, incident) = incidents.last().expect("saturation");
+        (at_start, incident.severity)
+    };
+    let ordinary = said_of("/usr/local/bin/backup");
+    assert_eq!(ordinary, (vec![(NewBinary, Info)], Warning));
+    let named = said_of("/usr/local/bin/sysguard");
+    let at_start = vec![(NewBinary, Info), (KnownIndicator, Warning)];
+    assert_eq!(named, (at_start, Critical));
 }
 
 #[test]
