@@ -80,6 +80,7 @@ impl Kept {
             OwnedInput::Connection(connection) => self.has(connection.process),
             OwnedInput::Payload(payload) => self.has(payload.process),
             OwnedInput::Process(_, facts) => self.has(facts.process),
+            OwnedInput::Script(_, facts) => self.has(facts.process),
             OwnedInput::Executable(_, facts) => self.executables.contains(&facts.id),
             OwnedInput::Scan(_) | OwnedInput::Sockets(..) => true,
             _ => false,
