@@ -173,7 +173,15 @@ impl Task {
     pub fn namespace_pid(self) -> u32 {
         let pid = member!(self.0, task_thread_pid: *const u8, else return 0);
         let level = member!(pid, pid_level: u32, else return 0);
-        upid(pid, level)
+        if level == 0 {
+            return upid(pid, 0);
+        }
+        // Linux 5.10 refuses to add a number it does not know to a pointer it knows: what a helper read is none.
+        let slot = self.0.wrapping_add(offset!(task_thread_pid) as usize);
+        match probe::<u64>(slot) {
+            Some(pid) => upid(pid as *const u8, level),
+            None => 0,
+        }
     }
 
     /// Session leader's process id in the initial namespace, 0 when unknown.
