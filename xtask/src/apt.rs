@@ -142,7 +142,7 @@ fn parse_policy(text: &str) -> BTreeMap<String, String> {
 }
 
 /// The package names in the `Depends:` line of `apt-cache show`.
-fn parse_depends(text: &str) -> Vec<String> {
+pub fn parse_depends(text: &str) -> Vec<String> {
     let depends = text
         .lines()
         .find_map(|line| line.strip_prefix("Depends: "))

@@ -1,6 +1,6 @@
 //! What `cargo xtask` understands, and the help that teaches it by example.
 
-use crate::{bench, build, demo, run, setup, test};
+use crate::{bench, build, demo, run, setup, test, vm};
 use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -11,6 +11,7 @@ Examples:
   cargo xtask test exec -- --nocapture      the tests whose name contains `exec`
   cargo xtask lint                          rustfmt, clippy and licences: all that review insists on
   cargo xtask bench detection --write docs  recall, precision, delays and false alarms, kept in docs/
+  cargo xtask vm --kernel 5.10,7.x          the oldest and the newest kernel, emulated
   cargo xtask build --debug                 with logging from inside the probes
   cargo xtask --toolchain distro setup      the distribution's BPF compiler instead of rustup's nightly";
 
@@ -42,4 +43,6 @@ pub enum Verb {
     Bench(bench::Args),
     /// Stage an attack on a small web site and watch the daemon notice
     Demo(demo::Args),
+    /// Load every probe on other kernels, in an emulated machine
+    Vm(vm::Args),
 }

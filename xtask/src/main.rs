@@ -18,6 +18,7 @@ mod summary;
 mod test;
 mod toolchain;
 mod tools;
+mod vm;
 
 use clap::Parser as _;
 use cli::{Cli, Verb};
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Verb::Lint => lint::verb(setup),
         Verb::Bench(args) => bench::verb(setup, args),
         Verb::Demo(args) => demo::verb(setup, args),
+        Verb::Vm(args) => vm::verb(setup, args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -2,13 +2,15 @@
 //!
 //! Tests that load kernel programs or start the daemon find it through `DETECTOR_BIN` and `DETECTOR_STAND_IN`. Where this process may load
 //! kernel programs, `DETECTOR_REQUIRE_KERNEL_TESTS=1` turns a skipped kernel test into a failed one; where the receivers of events are
-//! installed, `DETECTOR_REQUIRE_RECEIVERS=1` does so for the tests of the sinks.
+//! installed, `DETECTOR_REQUIRE_RECEIVERS=1` does so for the tests of the sinks. At the end the oldest and the newest kernel are booted, see
+//! `vm`; what cannot be fetched for that is named and fails nothing.
 
 use crate::bpf::{self, Logging, PACKAGE};
 use crate::exec::{self, Steps};
 use crate::privilege;
 use crate::setup::{self, Needs};
 use crate::summary::{QuietSuccesses, Summary};
+use crate::vm;
 use anyhow::{Context as _, Result};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, ExitCode, Stdio};
@@ -24,7 +26,18 @@ pub struct Args {
 
 /// `cargo xtask test`.
 pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
-    let mut steps = Steps::new(5);
+    // A filter names tests of this machine's kernel; without root, the distribution's packages are not to be had.
+    let kernels = match vm::obstacle() {
+        None if args.filter.is_none() && privilege::is_root() => vm::ends().to_vec(),
+        _ => Vec::new(),
+    };
+    let mut steps = Steps::new(
+        5 + if kernels.is_empty() {
+            0
+        } else {
+            2 + kernels.len()
+        },
+    );
     let toolchain = setup::run(&mut steps, setup, Needs::Test)?;
     let object = bpf::build(&mut steps, &toolchain, Logging::Off)?;
 
@@ -62,7 +75,18 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
     let mut own = exec::cargo();
     own.args(["test", "--no-fail-fast", "--package", "xtask"]);
     succeeded &= run(&mut steps, &mut own, &args, &mut summary)?;
+    let outcomes = match vm::boot(&mut steps, &kernels, &vm::FEW) {
+        Ok(outcomes) => outcomes,
+        Err(error) => {
+            steps.note(format!("other kernels were not tried: {error:#}"));
+            Vec::new()
+        }
+    };
     steps.end();
+    if !outcomes.is_empty() {
+        println!("{}", vm::table(&outcomes));
+        succeeded &= outcomes.iter().all(vm::Outcome::is_good);
+    }
 
     println!("{summary}");
     Ok(if succeeded && !summary.has_failures() {

@@ -72,6 +72,11 @@ fn install(name: &str, version: &str, root: &Path) -> Command {
 }
 
 fn cache() -> Result<PathBuf> {
+    Ok(user_cache()?.join("tools"))
+}
+
+/// Where everything lies that is fetched or built once per machine.
+pub fn user_cache() -> Result<PathBuf> {
     let xdg = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());
@@ -82,5 +87,5 @@ fn cache() -> Result<PathBuf> {
                 .join(".cache")
         }
     };
-    Ok(cache.join("detector/tools"))
+    Ok(cache.join("detector"))
 }

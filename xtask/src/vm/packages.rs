@@ -1,0 +1,210 @@
+//! Debian packages that are unpacked into the user's cache, never installed.
+//!
+//! A suite has package lists of its own there; the mirror and its keys are those that this machine uses already.
+//! `$XDG_CACHE_HOME/detector/vm/{suite-<suite>,packages}`.
+
+use crate::exec::{self, Steps};
+use crate::tools;
+use anyhow::{Context as _, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Where no source of this machine's names one.
+const MIRROR: &str = "http://deb.debian.org/debian";
+/// A kernel is looked for again after this long.
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Packages of one suite, or of this machine's own sources.
+pub struct Archive {
+    folder: PathBuf,
+    suite: Option<&'static str>,
+}
+
+impl Archive {
+    /// Another suite than the machine's.
+    pub fn of_suite(suite: &'static str) -> Result<Archive> {
+        let folder = cache()?.join(format!("suite-{suite}"));
+        fs::create_dir_all(folder.join("lists/partial"))
+            .with_context(|| format!("creating {}", folder.display()))?;
+        let source = format!("deb [signed-by={KEYRING}] {} {suite} main\n", mirror());
+        fs::write(folder.join("sources.list"), source)?;
+        Ok(Archive {
+            folder,
+            suite: Some(suite),
+        })
+    }
+
+    /// This machine's sources.
+    pub fn own() -> Result<Archive> {
+        let folder = cache()?.join("packages");
+        fs::create_dir_all(folder.join("archives/partial"))
+            .with_context(|| format!("creating {}", folder.display()))?;
+        Ok(Archive {
+            folder,
+            suite: None,
+        })
+    }
+
+    /// Brings the lists of the suite up to date when they are older than a day.
+    pub fn refresh(&self, steps: &mut Steps) -> Result<()> {
+        let stamp = self.folder.join("refreshed");
+        let age = fs::metadata(&stamp)
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .and_then(|at| SystemTime::now().duration_since(at).ok());
+        if age.is_some_and(|age| age < STALE) {
+            return Ok(());
+        }
+        steps.run(self.apt("apt-get").args(["-q", "-q", "update"]))?;
+        fs::write(stamp, "").context("noting when the lists were fetched")
+    }
+
+    /// What the newest version of a package depends on.
+    pub fn depends(&self, package: &str) -> Result<Vec<String>> {
+        let mut show = self.apt("apt-cache");
+        show.args(["show", "--no-all-versions", package]);
+        let shown = exec::query(&mut show)
+            .with_context(|| format!("there is no package {package} in {:?}", self.suite))?;
+        Ok(crate::apt::parse_depends(&shown))
+    }
+
+    /// The folder a package of the suite is unpacked in.
+    pub fn unpacked(&self, steps: &mut Steps, package: &str) -> Result<PathBuf> {
+        let folder = self.folder.join(package);
+        if folder.join("complete").is_file() {
+            return Ok(folder);
+        }
+        fs::create_dir_all(&folder)?;
+        let mut download = self.apt("apt-get");
+        download.args(["-q", "-q", "download", package]);
+        steps.run(download.current_dir(&folder))?;
+        for file in debs(&folder)? {
+            extract(steps, &file, &folder)?;
+            fs::remove_file(file)?;
+        }
+        fs::write(folder.join("complete"), "")?;
+        Ok(folder)
+    }
+
+    /// A folder with packages of this machine's sources and whatever they need that is not installed.
+    pub fn with_dependencies(&self, steps: &mut Steps, packages: &[&str]) -> Result<PathBuf> {
+        let root = self.folder.join("root");
+        if root.join("complete").is_file() {
+            return Ok(root);
+        }
+        fs::create_dir_all(&root)?;
+        let archives = self.folder.join("archives");
+        let mut download = exec::command("apt-get");
+        download
+            .args([
+                "-q",
+                "-q",
+                "-y",
+                "--no-install-recommends",
+                "--download-only",
+            ])
+            .args(["-o", "Debug::NoLocking=1", "-o"])
+            .arg(format!("Dir::Cache::archives={}", archives.display()))
+            .arg("install")
+            .args(packages);
+        steps.run(&mut download)?;
+        for file in debs(&archives)? {
+            extract(steps, &file, &root)?;
+        }
+        fs::remove_dir_all(&archives)?;
+        fs::write(root.join("complete"), "")?;
+        Ok(root)
+    }
+
+    /// apt, with lists of its own.
+    fn apt(&self, program: &str) -> Command {
+        let mut command = exec::command(program);
+        let at = |name: &str| self.folder.join(name).display().to_string();
+        for option in [
+            format!("Dir::State::Lists={}", at("lists")),
+            format!("Dir::Etc::SourceList={}", at("sources.list")),
+            "Dir::Etc::SourceParts=/dev/null".to_owned(),
+            "Dir::Cache::pkgcache=".to_owned(),
+            "Dir::Cache::srcpkgcache=".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
+            // What is in the user's cache, apt's own user need not be able to read.
+            "APT::Sandbox::User=root".to_owned(),
+        ] {
+            command.args(["-o", &option]);
+        }
+        command
+    }
+}
+
+fn debs(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            found.push(path);
+        }
+    }
+    if found.is_empty() {
+        bail!("no package was downloaded into {}", folder.display());
+    }
+    Ok(found)
+}
+
+fn extract(steps: &mut Steps, deb: &Path, folder: &Path) -> Result<()> {
+    steps.run(exec::command("dpkg-deb").arg("-x").arg(deb).arg(folder))
+}
+
+fn cache() -> Result<PathBuf> {
+    Ok(tools::user_cache()?.join("vm"))
+}
+
+/// The mirror of Debian itself that this machine uses.
+fn mirror() -> String {
+    let folder = "/etc/apt/sources.list.d";
+    let parts = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = parts.map(|entry| entry.path()).collect();
+    files.push("/etc/apt/sources.list".into());
+    let texts = files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
+    texts
+        .filter_map(|text| find_mirror(&text))
+        .next()
+        .unwrap_or_else(|| MIRROR.to_owned())
+}
+
+/// The first address that ends in `/debian`, in either format of apt's sources.
+fn find_mirror(text: &str) -> Option<String> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let mut words = lines.flat_map(str::split_whitespace);
+    let found = words.find(|word| {
+        let is_address = word.starts_with("http://") || word.starts_with("https://");
+        is_address && word.trim_end_matches('/').ends_with("/debian")
+    })?;
+    Some(found.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mirror_is_found_in_both_formats_and_not_in_comments() {
+        let new = "Types: deb\n# http://old.example/debian\nURIs: http://mirror.example/debian/\nSuites: bookworm\n";
+        let old = "deb https://mirror.example/debian bookworm main\n";
+        let other = "deb https://packages.example/apt stable main\n";
+        assert_eq!(
+            find_mirror(new).as_deref(),
+            Some("http://mirror.example/debian")
+        );
+        assert_eq!(
+            find_mirror(old).as_deref(),
+            Some("https://mirror.example/debian")
+        );
+        assert_eq!(find_mirror(other), None);
+    }
+}
