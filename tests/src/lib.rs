@@ -10,7 +10,7 @@
 //! process that started it. Nothing here mines, downloads or leaves the machine.
 //!
 //! Unlike the daemon's policy, these modules read the clock and the file system freely: they *are* the
-//! outside world. The only `unsafe` is in [`sys`] and [`raw`].
+//! outside world. The only `unsafe` is in [`sys`], [`raw`] and [`heap`].
 
 pub mod burn;
 pub mod chores;
@@ -18,6 +18,7 @@ pub mod conversation;
 pub mod daemon;
 pub mod disguise;
 pub mod foothold;
+pub mod heap;
 pub mod http;
 pub mod outcome;
 pub mod pool;

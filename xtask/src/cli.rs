@@ -12,6 +12,7 @@ Examples:
   cargo xtask lint                          rustfmt, clippy and licences: all that review insists on
   cargo xtask bench detection --write docs  recall, precision, delays and false alarms, kept in docs/
   cargo xtask vm --kernel 5.10,7.x          the oldest and the newest kernel, emulated
+  cargo xtask bench engine --write docs     inputs a second and memory of the engine, kept in docs/
   cargo xtask build --debug                 with logging from inside the probes
   cargo xtask --toolchain distro setup      the distribution's BPF compiler instead of rustup's nightly";
 

@@ -104,7 +104,6 @@ pub(super) fn share_of_program(
     let used_ns = usage
         .processes
         .sorted()
-        .into_iter()
         .filter(|(key, _)| {
             let process = world.table.get(*key);
             process.is_some_and(|process| is_in(process, scope) && program(process) == Some(wanted))

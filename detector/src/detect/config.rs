@@ -35,7 +35,7 @@ pub struct Config {
     /// Share of one core (0–1) from which a process is worth naming exactly. 0.05: a host has a
     /// handful of those.
     pub enrich_core_share: f64,
-    /// Processes kept, alive and recently dead. 32,768: the default `pid_max`; about 12 MB if full.
+    /// Processes kept, alive and recently dead. 32,768: the default `pid_max`; about 18 MB if full.
     pub max_processes: usize,
     /// Seconds an ended process is kept to explain its children. 60.
     pub dead_kept_s: u64,

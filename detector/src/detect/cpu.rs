@@ -20,7 +20,7 @@ const SLACK_NS: u64 = 100_000_000;
 const BILL_AWAITED_NS: u64 = 120_000_000_000;
 /// Threads remembered per process; more are not accounted (the default `threads-max` of a 16 GB
 /// host is about 128,000 for all processes together).
-const MAX_THREADS: usize = 65_536;
+pub const MAX_THREADS: usize = 65_536;
 
 /// Time used and time waited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,8 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn since(self, earlier: Totals) -> Totals {
+    /// What came after `earlier`.
+    pub fn since(self, earlier: Totals) -> Totals {
         Totals {
             cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
             run_delay_ns: self.run_delay_ns.saturating_sub(earlier.run_delay_ns),
@@ -144,6 +145,8 @@ pub struct Account {
     displaced: Option<Totals>,
     /// The old id of a thread whose exec is already settled although its record is still to come.
     settled: Option<u32>,
+    /// Whoever closes the interval knows that there is something to close.
+    listed: bool,
 }
 
 impl Account {
@@ -176,7 +179,7 @@ impl Account {
                 match found {
                     Ok(at) => self.threads[at] = thread,
                     Err(_) if self.threads.len() >= MAX_THREADS => return,
-                    Err(at) => self.threads.insert(at, thread),
+                    Err(at) => self.insert(at, thread),
                 }
                 self.charge(passes.first_sight(task.start_boottime_ns, totals));
             }
@@ -222,12 +225,29 @@ impl Account {
                 match found {
                     Ok(at) => self.threads[at] = thread,
                     Err(_) if self.threads.len() >= MAX_THREADS => return,
-                    Err(at) => self.threads.insert(at, thread),
+                    Err(at) => self.insert(at, thread),
                 }
                 self.charge(passes.first_sight(thread.start_ns, totals));
             }
         }
         self.ending += 1;
+    }
+
+    /// Whether it has to be put on the list of those whose interval is to be closed; if so, it is on it from now on.
+    pub fn list(&mut self) -> bool {
+        let new = !self.listed && self.is_open();
+        self.listed |= new;
+        new
+    }
+
+    /// Whether it stays on that list after the pass: it waits for bills that may never come.
+    pub fn stays_listed(&mut self) -> bool {
+        self.listed = self.is_open();
+        self.listed
+    }
+
+    fn is_open(&self) -> bool {
+        self.ending > 0 || self.interval != Totals::default()
     }
 
     /// The pass is over: gives what was charged since the last one, and forgets threads whose exact
@@ -284,7 +304,7 @@ impl Account {
             self.ending += 1;
             match self.find(old_pid) {
                 Ok(at) => self.threads[at] = thread,
-                Err(at) => self.threads.insert(at, thread),
+                Err(at) => self.insert(at, thread),
             }
         }
     }
@@ -319,6 +339,18 @@ impl Account {
     fn swapped(&self, process: ProcessKey, old_pid: u32) -> Option<usize> {
         let at = self.find(old_pid).ok()?;
         (self.threads[at].start_ns == process.start_ns).then_some(at)
+    }
+
+    /// Threads remembered.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    fn insert(&mut self, at: usize, thread: Thread) {
+        if self.threads.is_empty() {
+            self.threads.reserve_exact(1); // most processes have one, and room for four would be 224 bytes
+        }
+        self.threads.insert(at, thread);
     }
 
     fn find(&self, pid: u32) -> Result<usize, usize> {

@@ -13,7 +13,10 @@ use std::{hash::Hasher as _, net::IpAddr};
 use ipnet::IpNet;
 use lru::LruCache;
 
-use super::hash::{Fixed, cache};
+use super::{
+    hash::{Fixed, cache},
+    size::Size,
+};
 use crate::{
     event::text,
     input::{Destination, KnownDestination},
@@ -28,7 +31,8 @@ const LEARN_NS: i64 = 7 * DAY_NS;
 /// A destination that is still in use is told to the host's memory this often, ns.
 const REFRESH_NS: i64 = DAY_NS;
 const DAY_NS: i64 = 86_400_000_000_000;
-/// Networks from which on a program talks to everybody (a mail server, a crawler): nothing is new for it.
+/// Networks from which on a program talks to everybody (a mail server, a crawler): nothing is new for it, and no more
+/// are remembered, so that a scan fills nobody's memory.
 const WIDE: u32 = 128;
 
 /// Whose connections these are: a program and what heads its lineage group, by path.
@@ -73,6 +77,19 @@ impl Default for Destinations {
 }
 
 impl Destinations {
+    /// How full it is.
+    pub fn sizes(&self) -> [Size; 2] {
+        let Destinations { known, talkers } = self;
+        [
+            Size::of("destinations", known.len(), known.cap().get()),
+            Size::of(
+                "programs with destinations",
+                talkers.len(),
+                talkers.cap().get(),
+            ),
+        ]
+    }
+
     /// What earlier runs knew, least recently seen first.
     pub fn load(&mut self, known: &[KnownDestination]) {
         for KnownDestination {
@@ -102,6 +119,13 @@ impl Destinations {
         let key = of(hash, network, port);
         let told = self.known.get(&key).copied();
         if told.is_some_and(|told| now_unix_ns < told.saturating_add(REFRESH_NS)) {
+            return Seen::default();
+        }
+        let is_wide = || {
+            let talks = self.talkers.peek(&hash);
+            talks.is_some_and(|talks| talks.networks >= WIDE)
+        };
+        if told.is_none() && is_wide() {
             return Seen::default();
         }
         let new = self.is_new(talker, ip, port, now_unix_ns);
@@ -250,7 +274,11 @@ mod tests {
         for n in 0..127 {
             assert!(known.saw(CURL, site(n), 443, 8 * DAY_NS).new, "{n}");
         }
-        assert!(!known.saw(CURL, site(127), 443, 8 * DAY_NS).new);
+        assert_eq!(
+            known.saw(CURL, site(127), 443, 8 * DAY_NS),
+            Seen::default(),
+            "not even remembered"
+        );
     }
 
     #[test]

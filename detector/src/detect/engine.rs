@@ -6,7 +6,7 @@ mod network;
 
 use std::sync::Arc;
 
-use detector_common::event::{Exit, Fork, Task, ThreadEnd, task::PF_KTHREAD};
+use detector_common::event::{Exit, Fork, Task, ThreadEnd};
 
 use load::Load;
 
@@ -21,6 +21,7 @@ use super::{
         connection_storm::ConnectionStorm, event_loss::EventLoss,
         preloaded_library::PreloadedLibrary, respawn::Respawns,
     },
+    size::Size,
     watch::Watches,
     window::Pass,
     world::World,
@@ -59,9 +60,6 @@ pub struct Counters {
     pub watches_refused: u64,
 }
 
-/// `SCHED_IDLE`, and nice 19 as the kernel has it.
-const SCHED_IDLE: u32 = 5;
-const LOWEST_PRIO: i32 = 139;
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
@@ -145,6 +143,33 @@ impl Engine {
         }
     }
 
+    /// How full each table is, and how full it can be.
+    pub fn sizes(&self) -> Vec<Size> {
+        let Engine {
+            world,
+            host,
+            load,
+            loss,
+            preloads,
+            respawns,
+            pending,
+            watches,
+            connections,
+            destinations,
+            book,
+        } = self;
+        let most = world.config.max_processes;
+        let mut sizes = world.sizes();
+        sizes.extend(load.sizes(most));
+        sizes.extend(watches.sizes(most));
+        sizes.extend(respawns.sizes());
+        sizes.extend(connections.sizes());
+        sizes.extend(destinations.sizes());
+        sizes.extend([host.size(), loss.size(), preloads.size(), pending.size()]);
+        sizes.extend(book.sizes());
+        sizes
+    }
+
     /// One process as known, for views.
     pub fn process(&self, key: ProcessKey) -> Option<&Process> {
         self.world.table.get(key)
@@ -208,20 +233,20 @@ impl Engine {
         self.world
             .ensure_child(exec.process, exec.parent, ParentFrom::Exec);
         let passes = self.world.passes;
-        let image = Arc::new(exec.clone());
-        let process = self.world.ensure(exec.process);
-        if !live
-            && process
-                .image
-                .as_ref()
-                .is_some_and(|known| known.observed == Observed::Live)
-        {
+        let is_live = |process: &Process| {
+            let image = process.image.as_ref();
+            image.is_some_and(|image| image.observed == Observed::Live)
+        };
+        if !live && self.process(exec.process).is_some_and(is_live) {
             return; // the snapshot came later than the exec it raced with
         }
-        if live {
-            process.cpu.exec_by(exec.process, exec.old_pid, &passes);
-        }
-        process.run(Arc::clone(&image));
+        let image = Arc::new(exec.clone());
+        self.world.table.charge(exec.process, |process| {
+            if live {
+                process.cpu.exec_by(exec.process, exec.old_pid, &passes);
+            }
+            process.run(Arc::clone(&image));
+        });
         self.watches.forget(exec.process);
         for moved in self.world.table.regroup_service(exec.process) {
             self.book.leave(moved, &mut self.world);
@@ -431,39 +456,42 @@ impl Engine {
 
     fn task(&mut self, task: &Task, busy_ns: Option<u64>, out: &mut Vec<Output>) {
         let key = ProcessKey::from(task.process);
-        if self
-            .world
-            .table
-            .get(key)
-            .is_none_or(|process| process.parent.is_none())
-        {
-            self.world
-                .ensure_child(key, task.parent.into(), ParentFrom::Seen);
-        }
         let passes = self.world.passes;
-        let process = self.world.ensure(key);
-        process.kernel_thread = task.flags & PF_KTHREAD != 0;
-        process.uid = Some(task.uid);
-        process.low_priority = task.policy == SCHED_IDLE || task.static_prio == LOWEST_PRIO;
-        let mut renamed = false;
-        if task.pid == key.tgid {
-            renamed = process.comm != task.comm && !process.kernel_thread;
-            process.comm = task.comm;
-            process.set_cgroup((task.cgroup_id != 0).then_some(task.cgroup_id));
-        }
-        process.cpu.running(key, task, &passes);
-        let busy = busy_ns.is_some_and(|busy_ns| process.cpu.interval.cpu_ns >= busy_ns);
-        if busy && !process.asked && !process.facts_current {
-            let id = process.image.as_ref().map(|image| image.executable.id);
-            let now_ns = self.world.now_ns();
-            let with = id.is_some_and(|id| self.world.executables.wants(id, now_ns));
-            self.world.enrich(key, with, out);
-        } else {
+        let see = |process: &mut Process| {
+            let renamed = process.seen(task, &passes);
+            let busy = busy_ns.is_some_and(|busy_ns| process.cpu.interval.cpu_ns >= busy_ns);
+            let unnamed = busy && !process.asked && !process.facts_current;
+            (renamed, busy, unnamed, process.suspicion.is_some())
+        };
+        let see_child = |process: &mut Process| process.parent.is_some().then(|| see(process));
+        let table = &mut self.world.table;
+        // One lookup for nearly every thread of nearly every pass.
+        let seen = table.charge(key, see_child).flatten().or_else(|| {
+            let parent = task.parent.into();
+            self.world.ensure_child(key, parent, ParentFrom::Seen);
+            self.world.table.charge(key, see)
+        });
+        let Some((renamed, busy, unnamed, suspect)) = seen else {
+            return;
+        };
+        if unnamed {
+            self.ask_for_busy(key, out);
+        } else if busy || suspect {
             self.world.look_again(key, busy, out);
         }
         if renamed {
             self.judge_name(key, out);
         }
+    }
+
+    /// Who uses much is worth naming exactly.
+    fn ask_for_busy(&mut self, key: ProcessKey, out: &mut Vec<Output>) {
+        let process = self.world.table.get(key);
+        let image = process.and_then(|process| process.image.as_ref());
+        let id = image.map(|image| image.executable.id);
+        let now_ns = self.world.now_ns();
+        let with = id.is_some_and(|id| self.world.executables.wants(id, now_ns));
+        self.world.enrich(key, with, out);
     }
 }
 

@@ -91,7 +91,7 @@ pub fn find(image: &Image<'_>) -> Option<Excuse> {
                     .is_some_and(|exec| is(process, exec))
             })
     };
-    if above(&|_, exec| lineage::is_package_manager(exec)) {
+    if above(&|process, _| process.roles.package_manager) {
         return Some(Excuse::PackageManager);
     }
     let packaged = image.views().all(View::is_packaged);

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use lru::LruCache;
 
-use super::hash::{Fixed, cache};
+use super::{
+    hash::{Fixed, cache},
+    size::Size,
+};
 use crate::input::{
     ExecutableFacts, ExecutableId, Integrity, NOT_REACHED, Owner, PACKAGES_CHANGE, Sha256,
 };
@@ -32,6 +35,11 @@ impl Executables {
             entries: cache(capacity),
             deadline_ns,
         }
+    }
+
+    /// How full it is.
+    pub fn size(&self) -> Size {
+        Size::of("executables", self.entries.len(), self.entries.cap().get())
     }
 
     /// What is known.

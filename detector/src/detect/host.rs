@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::window::{Pass, share};
+use super::{
+    size::Size,
+    window::{Pass, share},
+};
 use crate::input::Host;
 
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,11 @@ impl HostWindow {
             deltas: VecDeque::new(),
             length: length.max(1),
         }
+    }
+
+    /// How full it is.
+    pub fn size(&self) -> Size {
+        Size::of("passes of the host", self.deltas.len(), self.length)
     }
 
     /// The first pass.

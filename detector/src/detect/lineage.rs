@@ -134,13 +134,46 @@ pub fn is_package_manager(image: &Exec) -> bool {
         && image.executable.nlink > 0
 }
 
-/// Whether the children of a process are jobs of a time table.
-pub fn is_job_starter(process: &Process) -> bool {
-    let jobs: [&[u8]; 5] = [b"cron", b"crond", b"anacron", b"atd", b"fcron"];
-    process
-        .image
-        .as_deref()
-        .is_some_and(|image| jobs.contains(&image_name(image)))
+/// What an image is by its names. Worked out once, when it begins to run: of ancestors it is asked at every exec,
+/// and telling takes as many comparisons as there are names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// [`is_web_service`].
+    pub web_service: bool,
+    /// [`is_system_web_service`].
+    pub system_web_service: bool,
+    /// [`is_package_manager`].
+    pub package_manager: bool,
+    /// Its children are jobs of a time table.
+    pub job_starter: bool,
+    /// Its children are somebody who logged in.
+    login: bool,
+    /// Its children begin groups of their own.
+    starter: bool,
+}
+
+impl Roles {
+    /// Of that image.
+    pub fn of(image: &Exec) -> Roles {
+        let jobs: [&[u8]; 5] = [b"cron", b"crond", b"anacron", b"atd", b"fcron"];
+        let name = image_name(image);
+        let by_root = image.executable.uid == 0;
+        let class = path::classify(&image.filename);
+        let web_service = is_web_service(image);
+        Roles {
+            web_service,
+            system_web_service: web_service && is_system_web_service(image),
+            package_manager: is_package_manager(image),
+            job_starter: jobs.contains(&name),
+            login: SESSIONS.contains(&name) && class == path::PathClass::System && by_root,
+            // Groups are judged as a whole, so the name alone does not do: a program called `cron` would hide its
+            // load in its children.
+            starter: STARTERS.contains(&name)
+                && !class.is_odd()
+                && by_root
+                && image.executable.nlink > 0,
+        }
+    }
 }
 
 /// Whether an image of a web service lies where the system's own programs lie: then the process is a
@@ -155,23 +188,16 @@ pub fn is_system_web_service(image: &Exec) -> bool {
         && image.executable.nlink > 0
 }
 
-/// Whether the children of a process begin groups of their own. Groups are judged as a whole, so the name
-/// alone does not do: a program called `cron` would hide its load in its children.
+/// Whether the children of a process begin groups of their own.
 pub fn children_start_groups(process: &Process) -> bool {
-    let starts = |image: &Exec| {
-        STARTERS.contains(&image_name(image))
-            && !path::classify(&image.filename).is_odd()
-            && image.executable.uid == 0
-            && image.executable.nlink > 0
-    };
-    process.key.tgid <= 2 || process.image.as_deref().is_some_and(starts)
+    process.key.tgid <= 2 || process.roles.starter
 }
 
 /// The nearest web service above a process.
 pub fn web_ancestor(table: &Table, key: ProcessKey) -> Option<ProcessKey> {
     table
         .ancestors(key)
-        .find(|process| process.image.as_deref().is_some_and(is_web_service))
+        .find(|process| process.roles.web_service)
         .map(|process| process.key)
 }
 
@@ -181,17 +207,10 @@ pub fn in_package_manager(table: &Table, key: ProcessKey) -> bool {
         .get(key)
         .into_iter()
         .chain(table.ancestors(key))
-        .any(|process| process.image.as_deref().is_some_and(is_package_manager))
+        .any(|process| process.roles.package_manager)
 }
 
 /// Whether somebody who logged in started it: below a login program of the system, and not below a web service.
 pub fn in_session(table: &Table, key: ProcessKey) -> bool {
-    let is_login = |process: &Process| {
-        process.image.as_deref().is_some_and(|image| {
-            SESSIONS.contains(&image_name(image))
-                && path::classify(&image.filename) == path::PathClass::System
-                && image.executable.uid == 0
-        })
-    };
-    table.ancestors(key).any(is_login) && web_ancestor(table, key).is_none()
+    table.ancestors(key).any(|process| process.roles.login) && web_ancestor(table, key).is_none()
 }

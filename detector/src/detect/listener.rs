@@ -14,8 +14,9 @@ use std::collections::VecDeque;
 use detector_common::event::{Connection, connection::ListenKey};
 
 use super::{
-    hash::Map,
+    hash::{Map, Set},
     process::Table,
+    size::Size,
     window::{Pass, share},
 };
 use crate::input::{Accepts, Listener, ProcessKey};
@@ -24,6 +25,8 @@ use crate::input::{Accepts, Listener, ProcessKey};
 const MAX_PORTS: usize = 1_024;
 /// More than CPUs of most hosts: one listener for each is the usual use of `SO_REUSEPORT`.
 const MAX_HOLDERS: usize = 256;
+/// Accounts from which those of nobody who listens are dropped at once, and not at the end of the pass.
+const MAX_ACCOUNTS: usize = 4_096;
 
 /// Inbound connections of somebody who listens.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -66,6 +69,8 @@ struct Account {
 pub struct Listeners {
     ports: Map<(u32, u32), Port>,
     accounts: Map<ProcessKey, Account>,
+    /// How many accounts are too many.
+    most_accounts: usize,
     /// Lengths of the passes in the window, ns, newest last.
     passes: VecDeque<u64>,
     length: usize,
@@ -79,10 +84,32 @@ impl Listeners {
         Listeners {
             ports: Map::default(),
             accounts: Map::default(),
+            most_accounts: MAX_ACCOUNTS,
             passes: VecDeque::new(),
             length: length.max(1),
             refused: 0,
         }
+    }
+
+    /// How full it is.
+    pub fn sizes(&self) -> Vec<Size> {
+        let Listeners {
+            ports,
+            accounts,
+            most_accounts,
+            passes,
+            length,
+            refused: _,
+        } = self;
+        let holders = ports.values().map(|port| port.holders.len()).max();
+        let recent = accounts.values().map(|account| account.recent.len()).max();
+        vec![
+            Size::of("listening ports", ports.len(), MAX_PORTS),
+            Size::of("listeners of one port", holders.unwrap_or(0), MAX_HOLDERS),
+            Size::of("accounts of listeners", accounts.len(), *most_accounts),
+            Size::of("passes of listeners", passes.len(), *length),
+            Size::of("passes of one listener", recent.unwrap_or(0), *length + 1),
+        ]
     }
 
     /// A process began to listen.
@@ -161,6 +188,7 @@ impl Listeners {
         };
         port.holders.insert(at, holder);
         let unclaimed = std::mem::take(&mut port.unclaimed);
+        self.make_room_for_account();
         self.account(holder).total += unclaimed;
     }
 
@@ -179,6 +207,23 @@ impl Listeners {
         true
     }
 
+    /// Forgets whoever listens no longer, when there are too many. Looked for again when there are twice as many as
+    /// really listen, so that it costs O(1) for each.
+    fn make_room_for_account(&mut self) {
+        if self.accounts.len() < self.most_accounts {
+            return;
+        }
+        let held = self.held();
+        self.accounts.retain(|process, _| held.contains(process));
+        self.most_accounts = MAX_ACCOUNTS.max(2 * self.accounts.len());
+    }
+
+    /// Who listens.
+    fn held(&self) -> Set<ProcessKey> {
+        let holders = self.ports.values().flat_map(|port| &port.holders);
+        holders.map(|holder| holder.process).collect()
+    }
+
     fn account(&mut self, holder: Holder) -> &mut Account {
         self.accounts
             .entry(holder.process)
@@ -195,10 +240,9 @@ impl Listeners {
         if self.passes.len() > self.length {
             self.passes.pop_front();
         }
-        let mut held: Map<ProcessKey, ()> = Map::default();
+        let held = self.held();
         for port in self.ports.values_mut() {
             for holder in &mut port.holders {
-                held.insert(holder.process, ());
                 holder.group = table
                     .get(holder.process)
                     .map_or(holder.group, |process| process.group);
@@ -210,7 +254,7 @@ impl Listeners {
             if account.recent.len() > length {
                 account.recent.pop_front();
             }
-            held.contains_key(process) || account.recent.iter().any(|count| *count > 0)
+            held.contains(process) || account.recent.iter().any(|count| *count > 0)
         });
         for Accepts { key, count } in accepts {
             let key = (key.network_namespace, key.port);

@@ -28,6 +28,7 @@ pub mod process;
 pub mod rule;
 mod script;
 pub mod sequential;
+pub mod size;
 pub mod stratum;
 pub mod tls;
 pub mod usage;

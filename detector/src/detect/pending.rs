@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::config::Config;
+use super::{config::Config, size::Size};
 use crate::{
     incident::FindingType,
     input::{Exec, ProcessKey},
@@ -53,6 +53,11 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// How full it is.
+    pub fn size(&self) -> Size {
+        Size::of("images that wait", self.waiting.len(), MAX)
+    }
+
     /// Adds one.
     pub fn push(&mut self, pending: Pending) {
         if self.waiting.len() >= MAX {

@@ -8,13 +8,25 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use detector_common::event;
+use detector_common::event::{self, task::PF_KTHREAD};
 
-use super::{cpu::Account, hash::Map, lineage};
+use super::{
+    cpu::{Account, MAX_THREADS, Passes, Totals},
+    hash::Map,
+    lineage::{self, Roles},
+    size::Size,
+};
 use crate::{
     incident::Severity,
     input::{Exec, ExecutableId, ProcessFacts, ProcessKey},
 };
+
+/// `SCHED_IDLE`, and nice 19 as the kernel has it.
+const SCHED_IDLE: u32 = 5;
+const LOWEST_PRIO: i32 = 139;
+
+/// First connections remembered of a process whose image is not judged yet.
+pub const MAX_EARLY_CONNECTIONS: usize = 4;
 
 /// How the parent is known; a better source replaces a worse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +71,8 @@ pub struct Process {
     parent_from: ParentFrom,
     /// The last exec, its own or inherited by fork.
     pub image: Option<Arc<Exec>>,
+    /// What that image is by its names.
+    pub roles: Roles,
     /// Real user id.
     pub uid: Option<u32>,
     /// Name, NUL-padded.
@@ -106,6 +120,7 @@ impl Process {
             parent: None,
             parent_from: ParentFrom::Seen,
             image: None,
+            roles: Roles::default(),
             uid: None,
             comm: [0; 16],
             cgroup_id: None,
@@ -146,7 +161,24 @@ impl Process {
         self.name_told = None;
         self.suspicion = None;
         self.connections = Vec::new();
+        self.roles = Roles::of(&image);
         self.image = Some(image);
+    }
+
+    /// A pass saw one of its threads; `true`: it calls itself something else than before.
+    pub fn seen(&mut self, task: &event::Task, passes: &Passes) -> bool {
+        self.active_ns = self.active_ns.max(passes.now_ns);
+        self.kernel_thread = task.flags & PF_KTHREAD != 0;
+        self.uid = Some(task.uid);
+        self.low_priority = task.policy == SCHED_IDLE || task.static_prio == LOWEST_PRIO;
+        let mut renamed = false;
+        if task.pid == self.key.tgid {
+            renamed = self.comm != task.comm && !self.kernel_thread;
+            self.comm = task.comm;
+            self.set_cgroup((task.cgroup_id != 0).then_some(task.cgroup_id));
+        }
+        self.cpu.running(self.key, task, passes);
+        renamed
     }
 
     /// The cgroup it is in; another one outdates what was found.
@@ -180,12 +212,15 @@ pub struct Forgotten {
 /// All processes.
 #[derive(Debug)]
 pub struct Table {
-    processes: Map<ProcessKey, Process>,
+    /// Boxed: room to grow costs a pointer each, and a storm uses the same warm memory again.
+    processes: Map<ProcessKey, Box<Process>>,
     by_id: Map<u32, ProcessKey>,
     /// Ended, oldest first.
     dead: VecDeque<(u64, ProcessKey)>,
     /// All, in the order of their last chance.
     queue: VecDeque<(u64, ProcessKey)>,
+    /// Those with an interval to close: each once, and some that are forgotten by now.
+    charged: Vec<ProcessKey>,
     capacity: usize,
     /// Counted evictions.
     pub forgotten: Forgotten,
@@ -202,9 +237,35 @@ impl Table {
             by_id: Map::default(),
             dead: VecDeque::new(),
             queue: VecDeque::new(),
+            charged: Vec::new(),
             capacity: capacity.max(2),
             forgotten: Forgotten::default(),
         }
+    }
+
+    /// How full it is.
+    pub fn sizes(&self) -> Vec<Size> {
+        let Table {
+            processes,
+            by_id,
+            dead,
+            queue,
+            charged,
+            capacity,
+            forgotten: _,
+        } = self;
+        let most = |of: fn(&Process) -> usize| self.iter().map(of).max().unwrap_or(0);
+        let threads = most(|process| process.cpu.threads());
+        let early = most(|process| process.connections.len());
+        vec![
+            Size::of("processes", processes.len(), *capacity),
+            Size::of("process ids", by_id.len(), *capacity),
+            Size::of("ended processes", dead.len(), *capacity),
+            Size::of("queue of processes", queue.len(), 2 * capacity + 1),
+            Size::of("charged processes", charged.len(), 2 * capacity),
+            Size::of("threads of one", threads, MAX_THREADS),
+            Size::of("early connections of one", early, MAX_EARLY_CONNECTIONS),
+        ]
     }
 
     /// How many are kept.
@@ -219,22 +280,51 @@ impl Table {
 
     /// One process.
     pub fn get(&self, key: ProcessKey) -> Option<&Process> {
-        self.processes.get(&key)
+        self.processes.get(&key).map(|process| &**process)
     }
 
     /// One process, to change.
     pub fn get_mut(&mut self, key: ProcessKey) -> Option<&mut Process> {
-        self.processes.get_mut(&key)
+        self.processes.get_mut(&key).map(|process| &mut **process)
     }
 
     /// All, in no useful order.
     pub fn iter(&self) -> impl Iterator<Item = &Process> {
-        self.processes.values()
+        self.processes.values().map(|process| &**process)
+    }
+
+    /// Charges a known process. Only here: the end of a pass looks at nobody else.
+    pub fn charge<T>(&mut self, key: ProcessKey, by: impl FnOnce(&mut Process) -> T) -> Option<T> {
+        let process = self.processes.get_mut(&key)?;
+        let result = by(process);
+        if process.cpu.list() {
+            if self.charged.len() >= self.capacity.saturating_mul(2) {
+                let processes = &self.processes;
+                self.charged.retain(|key| processes.contains_key(key));
+            }
+            self.charged.push(key);
+        }
+        Some(result)
+    }
+
+    /// The pass is over: tells what each process used in it, in the order in which they were charged.
+    pub fn close_intervals(&mut self, now_ns: u64, mut told: impl FnMut(&Process, Totals)) {
+        let processes = &mut self.processes;
+        self.charged.retain(|key| {
+            let Some(process) = processes.get_mut(key) else {
+                return false;
+            };
+            let totals = process.cpu.close_interval(now_ns);
+            if !totals.is_zero() {
+                told(process, totals);
+            }
+            process.cpu.stays_listed()
+        });
     }
 
     /// All, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Process> {
-        self.processes.values_mut()
+        self.processes.values_mut().map(|process| &mut **process)
     }
 
     /// The process a thread belongs to: of those that had the id, the youngest not younger than it.
@@ -246,29 +336,28 @@ impl Table {
         Some(key)
     }
 
-    /// The process, made known if it is not; `true`: it is new.
-    pub fn ensure(&mut self, key: ProcessKey, now_ns: u64) -> (&mut Process, bool) {
-        let new = !self.processes.contains_key(&key);
-        if new {
-            self.make_room();
-            self.queue.push_back((now_ns, key));
+    /// Makes a process known if it is not; `true`: it is new.
+    pub fn ensure(&mut self, key: ProcessKey, now_ns: u64) -> bool {
+        if let Some(process) = self.processes.get_mut(&key) {
+            process.active_ns = process.active_ns.max(now_ns);
+            return false;
         }
-        let process = self
-            .processes
-            .entry(key)
-            .or_insert_with(|| Process::new(key, now_ns));
-        if new {
-            let newest = self.by_id.entry(key.tgid).or_insert(key);
-            if newest.start_ns < key.start_ns {
-                let previous = std::mem::replace(newest, key);
-                process.previous = Some(previous);
-                // Its exit was lost: the id would not be free otherwise.
-                self.end(previous, now_ns, None);
-            }
+        self.make_room();
+        // Passes clean it as well, but a storm does not wait for them.
+        if self.queue.len() > self.capacity.saturating_mul(2) {
+            self.clean_queue();
         }
-        let process = self.processes.get_mut(&key).expect("inserted above");
-        process.active_ns = process.active_ns.max(now_ns);
-        (process, new)
+        self.queue.push_back((now_ns, key));
+        let mut process = Box::new(Process::new(key, now_ns));
+        let newest = self.by_id.entry(key.tgid).or_insert(key);
+        if newest.start_ns < key.start_ns {
+            let previous = std::mem::replace(newest, key);
+            process.previous = Some(previous);
+            // Its exit was lost: the id would not be free otherwise.
+            self.end(previous, now_ns, None);
+        }
+        self.processes.insert(key, process);
+        true
     }
 
     /// Says who made `child`. On first knowledge the child takes its place in a group and, from a
@@ -297,6 +386,7 @@ impl Table {
         let inherited = self.processes.get(&parent).map(|made_by| {
             (
                 made_by.image.clone(),
+                made_by.roles,
                 made_by.uid,
                 made_by.comm,
                 made_by.cgroup_id,
@@ -310,11 +400,12 @@ impl Table {
             .get_mut(&child)
             .expect("looked up at the start");
         process.group = group;
-        let Some((image, uid, comm, cgroup_id, suspicion, script, facts)) = inherited else {
+        let Some((image, roles, uid, comm, cgroup_id, suspicion, script, facts)) = inherited else {
             return;
         };
         if from == ParentFrom::Fork && process.image.is_none() {
             process.image = image;
+            process.roles = roles;
             process.uid = process.uid.or(uid);
             process.cgroup_id = process.cgroup_id.or(cgroup_id);
             process.suspicion = suspicion;
@@ -343,8 +434,8 @@ impl Table {
 
     /// Whether a process is a system's web service that no web service started.
     fn begins_service(&self, key: ProcessKey) -> bool {
-        let image = self.get(key).and_then(|process| process.image.as_deref());
-        image.is_some_and(lineage::is_system_web_service)
+        self.get(key)
+            .is_some_and(|process| process.roles.system_web_service)
             && lineage::web_ancestor(self, key).is_none()
     }
 
@@ -410,9 +501,13 @@ impl Table {
             }
         }
         if self.queue.len() > 2 * self.processes.len() + 1_024 {
-            let processes = &self.processes;
-            self.queue.retain(|(_, key)| processes.contains_key(key));
+            self.clean_queue();
         }
+    }
+
+    fn clean_queue(&mut self) {
+        self.queue
+            .retain(|(_, key)| self.processes.contains_key(key));
     }
 
     /// The ancestors, parent first; ends where knowledge ends.

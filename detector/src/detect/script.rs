@@ -6,7 +6,10 @@
 //! one cgroup, because a container has files of its own; relative ones mean another file in every folder and
 //! are always asked for. Bounded: least recently used first.
 
-use super::hash::{Fixed, cache};
+use super::{
+    hash::{Fixed, cache},
+    size::Size,
+};
 use crate::input::ExecutableId;
 
 /// Paths remembered; a busy server runs a few hundred scripts.
@@ -38,6 +41,11 @@ impl Default for Scripts {
 }
 
 impl Scripts {
+    /// How full it is.
+    pub fn size(&self) -> Size {
+        Size::of("scripts", self.by_path.len(), MAX)
+    }
+
     /// What lay at `path` a moment ago; `None`: enrichment has to be asked.
     pub fn get(
         &mut self,

@@ -6,6 +6,7 @@ use super::{
     cpu::Totals,
     hash::Map,
     process::Table,
+    size::Size,
     window::{Pass, Windows, share},
 };
 use crate::input::ProcessKey;
@@ -54,7 +55,7 @@ pub struct Usage {
     pub at_ns: u64,
     /// The pass.
     pub pass: Pass,
-    /// Everybody who ran or waited in it, in the order of the table: the same for the same inputs.
+    /// Everybody who ran or waited in it, in the order in which they were charged first.
     pub used: Vec<Used>,
     /// Sums of the pass by group.
     pub group: Map<ProcessKey, Totals>,
@@ -66,7 +67,6 @@ pub struct Usage {
     pub groups: Windows<ProcessKey>,
     /// The last passes of each cgroup that matters.
     pub cgroups: Windows<u64>,
-    by_process: Map<ProcessKey, Totals>,
 }
 
 impl Usage {
@@ -84,38 +84,60 @@ impl Usage {
             processes: Windows::new(length),
             groups: Windows::new(length),
             cgroups: Windows::new(length),
-            by_process: Map::default(),
         }
     }
 
-    /// Closes a pass: takes every process's interval.
+    /// How full it is. `most` is how many processes there can be.
+    pub fn sizes(&self, most: usize) -> Vec<Size> {
+        let Usage {
+            at_ns: _,
+            pass: _,
+            used,
+            group,
+            cgroup,
+            processes,
+            groups,
+            cgroups,
+        } = self;
+        vec![
+            Size::of("who ran", used.len(), most),
+            Size::of("groups that ran", group.len(), most),
+            Size::of("cgroups that ran", cgroup.len(), most),
+            processes.size("windows of processes"),
+            groups.size("windows of groups"),
+            cgroups.size("windows of cgroups"),
+        ]
+    }
+
+    /// Closes a pass: takes the interval of every process that was charged in it.
     pub fn close(&mut self, at_ns: u64, pass: Pass, table: &mut Table) {
         self.at_ns = at_ns;
         self.pass = pass;
-        self.used.clear();
-        self.group.clear();
-        self.cgroup.clear();
-        self.by_process.clear();
-        for process in table.iter_mut() {
-            let totals = process.cpu.close_interval(at_ns);
-            if totals.is_zero() {
-                continue;
+        let Usage {
+            used,
+            group,
+            cgroup,
+            ..
+        } = self;
+        used.clear();
+        group.clear();
+        cgroup.clear();
+        table.close_intervals(at_ns, |process, totals| {
+            group.entry(process.group).or_default().add(totals);
+            if let Some(id) = process.cgroup_id {
+                cgroup.entry(id).or_default().add(totals);
             }
-            self.by_process.insert(process.key, totals);
-            self.group.entry(process.group).or_default().add(totals);
-            if let Some(cgroup) = process.cgroup_id {
-                self.cgroup.entry(cgroup).or_default().add(totals);
-            }
-            self.used.push(Used {
+            used.push(Used {
                 process: process.key,
                 group: process.group,
                 cgroup: process.cgroup_id,
                 totals,
             });
-        }
-        self.processes.close(pass, &self.by_process);
-        self.groups.close(pass, &self.group);
-        self.cgroups.close(pass, &self.cgroup);
+        });
+        let by_process = self.used.iter().map(|used| (used.process, used.totals));
+        self.processes.close(pass, by_process);
+        self.groups.close(pass, sums(&self.group));
+        self.cgroups.close(pass, sums(&self.cgroup));
     }
 
     /// Groups and cgroups that used at least that share of all CPUs in the pass: no more than `2 / floor`.
@@ -130,4 +152,8 @@ impl Usage {
         scopes.sort_unstable();
         scopes
     }
+}
+
+fn sums<K: Copy>(of: &Map<K, Totals>) -> impl Iterator<Item = (K, Totals)> {
+    of.iter().map(|(key, totals)| (*key, *totals))
 }

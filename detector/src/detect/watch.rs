@@ -17,6 +17,7 @@ use lru::LruCache;
 use super::{
     hash::{Fixed, Map, cache},
     process::Table,
+    size::Size,
     stratum::{Listening, Protocol},
 };
 use crate::{
@@ -121,10 +122,40 @@ impl Default for Watches {
 }
 
 impl Watches {
+    /// How full it is. `most` is how many processes there can be.
+    pub fn sizes(&self, most: usize) -> Vec<Size> {
+        let Watches {
+            holders,
+            flows,
+            active,
+            past,
+            listening,
+            flows_refused: _,
+            refused: _,
+        } = self;
+        let open = holders.values().map(|holder| holder.open.len()).max();
+        vec![
+            Size::of("open connections", *flows, MAX_FLOWS),
+            Size::of("holders of connections", holders.len(), MAX_FLOWS + most),
+            Size::of(
+                "connections of one",
+                open.unwrap_or(0),
+                MAX_FLOWS_PER_PROCESS,
+            ),
+            Size::of("watched processes", active.len(), MAX_WATCHED),
+            Size::of("processes once watched", past.len(), past.cap().get()),
+            Size::of("connections heard", listening.len(), listening.cap().get()),
+        ]
+    }
+
     /// A connection to the outside is open.
     pub fn opened(&mut self, open: Open) {
+        if self.flows >= MAX_FLOWS {
+            self.flows_refused += 1;
+            return;
+        }
         let holder = self.holders.entry(open.flow.process).or_default();
-        if self.flows >= MAX_FLOWS || holder.open.len() >= MAX_FLOWS_PER_PROCESS {
+        if holder.open.len() >= MAX_FLOWS_PER_PROCESS {
             self.flows_refused += 1;
             return;
         }
@@ -142,6 +173,9 @@ impl Watches {
         {
             holder.open.swap_remove(at);
             self.flows -= 1;
+            if holder.open.is_empty() && holder.busy == 0 {
+                self.holders.remove(&process);
+            }
         }
         self.listening.pop(&(process, socket));
     }

@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, hash::Hash};
 
-use super::{cpu::Totals, hash::Map};
+use super::{cpu::Totals, hash::Map, size::Size};
 
 /// Most windows of one kind.
 const MAX_WINDOWS: usize = 1_024;
@@ -45,10 +45,13 @@ impl Sample {
     }
 }
 
-/// The last samples of one subject, oldest first.
+/// The last samples of one subject, oldest first, and their sum.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
     samples: VecDeque<Sample>,
+    mean: Mean,
+    /// How many of them matter.
+    mattering: usize,
 }
 
 /// What a window says.
@@ -98,14 +101,45 @@ pub fn share(part: u64, whole: u64) -> f64 {
 impl Window {
     /// Sums up.
     pub fn mean(&self) -> Mean {
-        let mut mean = Mean::default();
-        for sample in &self.samples {
-            mean.used.add(sample.used);
-            mean.capacity_ns += sample.pass.capacity_ns();
-            mean.elapsed_ns += sample.pass.elapsed_ns;
-            mean.passes += 1;
+        self.mean
+    }
+
+    fn push(&mut self, sample: Sample, length: usize) {
+        if self.samples.len() >= length
+            && let Some(oldest) = self.samples.pop_front()
+        {
+            self.mean.remove(oldest);
+            self.mattering -= usize::from(oldest.matters());
         }
-        mean
+        self.mean.add(sample);
+        self.mattering += usize::from(sample.matters());
+        self.samples.push_back(sample);
+    }
+
+    /// What was taken for an idle pass was another one.
+    fn correct(&mut self, sample: Sample) {
+        if let Some(idle) = self.samples.back_mut() {
+            self.mean.used.add(sample.used);
+            self.mattering += usize::from(sample.matters());
+            self.mattering -= usize::from(idle.matters());
+            *idle = sample;
+        }
+    }
+}
+
+impl Mean {
+    fn add(&mut self, sample: Sample) {
+        self.used.add(sample.used);
+        self.capacity_ns = self.capacity_ns.saturating_add(sample.pass.capacity_ns());
+        self.elapsed_ns = self.elapsed_ns.saturating_add(sample.pass.elapsed_ns);
+        self.passes += 1;
+    }
+
+    fn remove(&mut self, sample: Sample) {
+        self.used = self.used.since(sample.used);
+        self.capacity_ns = self.capacity_ns.saturating_sub(sample.pass.capacity_ns());
+        self.elapsed_ns = self.elapsed_ns.saturating_sub(sample.pass.elapsed_ns);
+        self.passes -= 1;
     }
 }
 
@@ -113,6 +147,10 @@ impl Window {
 #[derive(Debug)]
 pub struct Windows<K> {
     map: Map<K, Window>,
+    /// The keys, in order.
+    order: Vec<K>,
+    /// Of the pass that is being closed: who is new and matters.
+    new: Vec<(K, Totals)>,
     length: usize,
 }
 
@@ -121,6 +159,8 @@ impl<K: Copy + Eq + Hash + Ord> Windows<K> {
     pub fn new(length: usize) -> Windows<K> {
         Windows {
             map: Map::default(),
+            order: Vec::new(),
+            new: Vec::new(),
             length: length.max(1),
         }
     }
@@ -130,42 +170,48 @@ impl<K: Copy + Eq + Hash + Ord> Windows<K> {
         self.map.get(&key)
     }
 
-    /// All, by key.
-    pub fn sorted(&self) -> Vec<(K, &Window)> {
-        let mut all: Vec<_> = self
-            .map
-            .iter()
-            .map(|(key, window)| (*key, window))
-            .collect();
-        all.sort_by_key(|(key, _)| *key);
-        all
+    /// How full it is: those that only wait fill it up, and twenty that are busy may begin in each pass.
+    pub fn size(&self, table: &'static str) -> Size {
+        Size::of(table, self.map.len(), MAX_WINDOWS + 20 * self.length)
     }
 
-    /// Adds a pass: what each subject used in it. Subjects that are missing used nothing.
-    pub fn close(&mut self, pass: Pass, used: &Map<K, Totals>) {
+    /// All, by key.
+    pub fn sorted(&self) -> impl Iterator<Item = (K, &Window)> {
+        let window = |key: &K| Some((*key, self.map.get(key)?));
+        self.order.iter().filter_map(window)
+    }
+
+    /// Adds a pass: what each subject used in it, each once. Subjects that are missing used nothing.
+    pub fn close(&mut self, pass: Pass, used: impl Iterator<Item = (K, Totals)>) {
         let length = self.length;
-        self.map.retain(|key, window| {
-            let used = used.get(key).copied().unwrap_or_default();
-            window.samples.push_back(Sample { used, pass });
-            if window.samples.len() > length {
-                window.samples.pop_front();
+        for window in self.map.values_mut() {
+            let used = Totals::default();
+            window.push(Sample { used, pass }, length);
+        }
+        for (key, used) in used {
+            let sample = Sample { used, pass };
+            match self.map.get_mut(&key) {
+                Some(window) => window.correct(sample),
+                None if sample.matters() => self.new.push((key, used)),
+                None => {}
             }
-            window.samples.iter().any(Sample::matters)
-        });
-        let mut new: Vec<_> = used
-            .iter()
-            .map(|(key, used)| (*key, *used))
-            .filter(|(key, used)| {
-                Sample { used: *used, pass }.matters() && !self.map.contains_key(key)
-            })
-            .collect();
-        new.sort_by_key(|(key, used)| (std::cmp::Reverse(used.cpu_ns), *key));
-        for (key, used) in new {
-            if self.map.len() >= MAX_WINDOWS && !(Sample { used, pass }).is_busy() {
+        }
+        let before = self.map.len();
+        self.map.retain(|_, window| window.mattering > 0);
+        let changes = self.map.len() < before || !self.new.is_empty();
+        self.new
+            .sort_unstable_by_key(|(key, used)| (std::cmp::Reverse(used.cpu_ns), *key));
+        for (key, used) in self.new.drain(..) {
+            let sample = Sample { used, pass };
+            if self.map.len() >= MAX_WINDOWS && !sample.is_busy() {
                 break; // sorted by CPU time: only those that merely wait are left
             }
-            let samples = VecDeque::from([Sample { used, pass }]);
-            self.map.insert(key, Window { samples });
+            self.map.entry(key).or_default().push(sample, length);
+        }
+        if changes {
+            self.order.clear();
+            self.order.extend(self.map.keys());
+            self.order.sort_unstable();
         }
     }
 }

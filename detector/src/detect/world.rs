@@ -15,6 +15,7 @@ use super::{
     path::{self, PathClass},
     process::{ParentFrom, Process, Table},
     script::Scripts,
+    size::Size,
 };
 use crate::{
     incident::{Ancestor, Subject},
@@ -76,6 +77,32 @@ impl World {
         }
     }
 
+    /// How full its tables are.
+    pub fn sizes(&self) -> Vec<Size> {
+        let World {
+            config: _,
+            table,
+            executables,
+            listeners,
+            scripts,
+            indicators: _,
+            passes: _,
+            unclaimed_dropped: _,
+            unclaimed,
+            unclaimed_count,
+            wall_offset_ns: _,
+        } = self;
+        let mut sizes = table.sizes();
+        sizes.extend(listeners.sizes());
+        sizes.extend([
+            executables.size(),
+            scripts.size(),
+            Size::of("bills without a process", *unclaimed_count, MAX_UNCLAIMED),
+            Size::of("processes of such bills", unclaimed.len(), MAX_UNCLAIMED),
+        ]);
+        sizes
+    }
+
     /// The latest time any input told.
     pub fn now_ns(&self) -> u64 {
         self.passes.now_ns
@@ -106,7 +133,7 @@ impl World {
     /// Makes a process known and gives it the bills that came before it.
     pub fn ensure(&mut self, key: ProcessKey) -> &mut Process {
         let now_ns = self.passes.now_ns;
-        let (_, new) = self.table.ensure(key, now_ns);
+        let new = self.table.ensure(key, now_ns);
         if new && self.unclaimed_count > 0 {
             self.claim(key);
         }
@@ -124,10 +151,13 @@ impl World {
     pub fn thread_ended(&mut self, end: &ThreadEnd) -> Option<ProcessKey> {
         let owner = self.table.of_thread(end.tgid, end.start_boottime_ns);
         let passes = self.passes;
-        match owner.and_then(|key| self.table.get_mut(key)) {
-            Some(process) => {
-                let key = process.key;
-                process.cpu.ended(key, end, &passes);
+        let charged = owner.and_then(|key| {
+            self.table
+                .charge(key, |process| process.cpu.ended(key, end, &passes))?;
+            Some(key)
+        });
+        match charged {
+            Some(key) => {
                 let leader = end.pid == key.tgid && end.start_boottime_ns == key.start_ns;
                 (leader && end.is_final == 1).then_some(key)
             }
@@ -148,14 +178,15 @@ impl World {
         let Some(bills) = self.unclaimed.get_mut(&key.tgid) else {
             return;
         };
-        let process = self.table.get_mut(key).expect("claims for known processes");
         let before = bills.len();
-        bills.retain(|(_, end)| {
-            let mine = end.start_boottime_ns >= key.start_ns;
-            if mine {
-                process.cpu.ended(key, end, &self.passes);
-            }
-            !mine
+        self.table.charge(key, |process| {
+            bills.retain(|(_, end)| {
+                let mine = end.start_boottime_ns >= key.start_ns;
+                if mine {
+                    process.cpu.ended(key, end, &self.passes);
+                }
+                !mine
+            });
         });
         self.unclaimed_count -= before - bills.len();
         if bills.is_empty() {
@@ -212,11 +243,8 @@ impl World {
     pub fn served(&self, key: ProcessKey) -> Option<Served> {
         let group = self.table.get(key)?.group;
         let is_web = |key: ProcessKey| {
-            let image = self
-                .table
-                .get(key)
-                .and_then(|process| process.image.as_deref());
-            image.is_some_and(lineage::is_web_service)
+            let process = self.table.get(key);
+            process.is_some_and(|process| process.roles.web_service)
         };
         self.listeners
             .of_group(group)

@@ -6,14 +6,20 @@ use detector_common::event::{Connection, connection::change};
 
 use super::{
     Acceptance, Contact, ContactState, CpuEvidence, Culprit, Evidence, Finding, FindingType,
-    Impact, Incident, Moment, Severity, Victim, case::Case, correlate, id::Ids, life::Past,
-    narrate, resume::excuse,
+    Impact, Incident, Moment, Severity, Victim,
+    case::{Case, MAX_VICTIMS},
+    correlate,
+    id::Ids,
+    life::{MAX_RESOLVED, Past},
+    narrate,
+    resume::excuse,
 };
 use crate::{
     detect::{
         blame::Waiting,
         hash::{Fixed, cache},
         network,
+        size::Size,
         usage::Scope,
         world::World,
     },
@@ -34,8 +40,6 @@ const REPEAT_NS: i64 = 600_000_000_000;
 const MAX_LOSSES: usize = 256;
 /// How long, ns.
 const LOSS_NS: i64 = 60_000_000_000;
-/// Victims of one incident.
-const MAX_VICTIMS: usize = 16;
 
 /// The incidents.
 #[derive(Debug)]
@@ -46,6 +50,9 @@ pub struct Book {
     pub(super) resolved: VecDeque<Past>,
     ids: Ids,
     opened: u64,
+    /// Some incident has something to tell, now or when its time comes. Most records change none, and need not look
+    /// at each.
+    pub(super) restless: bool,
     kept: VecDeque<Finding>,
     told: lru::LruCache<(FindingType, ExecutableId, u32), i64, Fixed>,
     losses: VecDeque<(i64, Loss)>,
@@ -66,11 +73,37 @@ impl Book {
             resolved: VecDeque::new(),
             ids: Ids::new(seed),
             opened: 0,
+            restless: false,
             kept: VecDeque::new(),
             told: cache(1_024),
             losses: VecDeque::new(),
             acceptances: Vec::new(),
         }
+    }
+
+    /// How full its tables are.
+    pub fn sizes(&self) -> Vec<Size> {
+        let Book {
+            refused: _,
+            cases,
+            resolved,
+            ids: _,
+            opened: _,
+            restless: _,
+            kept,
+            told,
+            losses,
+            acceptances: _, // what people said; bounded by whoever stores it
+        } = self;
+        let mut sizes = vec![
+            Size::of("open incidents", cases.len(), MAX_OPEN),
+            Size::of("resolved incidents", resolved.len(), MAX_RESOLVED),
+            Size::of("findings kept", kept.len(), MAX_KEPT),
+            Size::of("findings told", told.len(), told.cap().get()),
+            Size::of("losses of late", losses.len(), MAX_LOSSES),
+        ];
+        sizes.extend(cases.iter().flat_map(Case::sizes));
+        sizes
     }
 
     /// How many are open.
@@ -83,6 +116,7 @@ impl Book {
         excuse(&mut finding, &self.acceptances);
         if let Some(at) = correlate::find(&self.cases, &finding, world) {
             self.cases[at].add(finding, world);
+            self.restless = true;
         } else if finding.severity < Severity::Warning {
             self.keep(finding, out);
         } else if self.is_over(&finding, world) {
@@ -157,6 +191,7 @@ impl Book {
         self.mention_predecessor(&mut case, now_ns, now_unix_ns);
         self.mention_ancestor(&mut case, world);
         self.cases.push(case);
+        self.restless = true;
     }
 
     /// A case with nothing in it yet.
@@ -308,6 +343,7 @@ impl Book {
 
     /// Facts about a process came in.
     pub fn learned(&mut self, key: ProcessKey) {
+        self.restless = true;
         for case in &mut self.cases {
             case.dirty |= case.subject == Some(key);
         }
@@ -316,14 +352,19 @@ impl Book {
     /// Facts about a file came in. An incident that nobody was told of yet may now turn out to be about the
     /// same content as another one: they become one.
     pub fn learned_file(&mut self, id: ExecutableId, world: &mut World) {
+        let file = world.executables.get(id);
         for case in &mut self.cases {
             let subject = case.incident.subject.as_ref();
             case.dirty |= subject.is_some_and(|subject| subject.file_id == Some(id));
-            if let Some(file) = world.executables.get(id) {
+            self.restless |= case.dirty;
+            if let Some(file) = file {
                 case.know_file(id, file);
             }
+        }
+        if !self.acceptances.is_empty() {
             // What is accepted by hash is accepted although the hash came late.
-            for finding in &mut case.incident.findings {
+            let cases = self.cases.iter_mut();
+            for finding in cases.flat_map(|case| &mut case.incident.findings) {
                 excuse(finding, &self.acceptances);
             }
         }
@@ -343,6 +384,7 @@ impl Book {
             Some(old) => old.absorb(joined, world),
             None => self.cases.insert(young, joined),
         }
+        self.restless = true;
     }
 
     /// Whether this saturation is already part of an incident. A single process has to be the same
@@ -388,6 +430,7 @@ impl Book {
         let Some(at) = at else {
             return;
         };
+        self.restless = true;
         // One load is one incident's: who was blamed for it before is so no longer.
         for case in &mut self.cases {
             case.scopes.retain(|known| *known != scope);

@@ -10,10 +10,16 @@ use crate::{
     detect::{
         interpreter::{self, Runs},
         rule::{cpu_saturation::Scope, event_loss},
+        size::Size,
         world::World,
     },
     input::{ExecutableFacts, ExecutableId, Integrity, Loss, Owner, ProcessKey},
 };
+
+/// Victims of one incident.
+pub(super) const MAX_VICTIMS: usize = 16;
+/// Loads that one incident can be about: every test of saturation, every storm, and the host.
+const MAX_SCOPES: usize = 2_048;
 
 /// A process of an incident.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +62,27 @@ pub(super) struct Case {
 impl Case {
     pub(super) fn member(&self, key: ProcessKey) -> Option<&Member> {
         self.members.iter().find(|member| member.key == key)
+    }
+
+    /// How full one is.
+    pub(super) fn sizes(&self) -> [Size; 8] {
+        let Incident {
+            findings,
+            timeline,
+            connections,
+            victims,
+            ..
+        } = &self.incident;
+        [
+            Size::of("processes of an incident", self.members.len(), MAX_PARTS),
+            Size::of("groups of an incident", self.groups.len(), MAX_PARTS),
+            Size::of("files of an incident", self.executables.len(), MAX_PARTS),
+            Size::of("loads of an incident", self.scopes.len(), MAX_SCOPES),
+            Size::of("findings of an incident", findings.len(), MAX_PARTS),
+            Size::of("timeline of an incident", timeline.len(), MAX_PARTS),
+            Size::of("connections of an incident", connections.len(), MAX_PARTS),
+            Size::of("victims of an incident", victims.len(), MAX_VICTIMS),
+        ]
     }
 
     /// Whether it is about this very process, and not for its load.

@@ -18,11 +18,13 @@ use crate::{
 /// The case a finding belongs to.
 pub(super) fn find(cases: &[Case], finding: &Finding, world: &World) -> Option<usize> {
     let key = finding.process?;
+    let group = world.table.get(key).map(|process| process.group);
+    let same_group = |case: &Case| group.is_some_and(|group| case.groups.contains(&group));
     let by_member = || cases.iter().position(|case| case.member(key).is_some());
     let by_lineage = || {
         cases
             .iter()
-            .position(|case| is_related(case, finding, key, world))
+            .position(|case| same_group(case) && is_related(case, finding, key, world))
     };
     let by_file = || {
         let id = identity(finding)?;
@@ -33,9 +35,9 @@ pub(super) fn find(cases: &[Case], finding: &Finding, world: &World) -> Option<u
         })
     };
     let by_load = || {
-        cases
-            .iter()
-            .position(|case| is_same_load(case, finding, key, world))
+        culprit(finding)?;
+        let is_same_load = |case: &Case| !case.is_suspect() && same_group(case);
+        cases.iter().position(is_same_load)
     };
     by_member()
         .or_else(by_lineage)
@@ -51,17 +53,8 @@ pub(super) fn digest(id: ExecutableId, world: &World) -> Option<[u8; 32]> {
     }
 }
 
-fn same_group(case: &Case, key: ProcessKey, world: &World) -> bool {
-    world
-        .table
-        .get(key)
-        .is_some_and(|process| case.groups.contains(&process.group))
-}
-
+/// Whether a finding belongs to a case of its lineage group.
 fn is_related(case: &Case, finding: &Finding, key: ProcessKey, world: &World) -> bool {
-    if !same_group(case, key, world) {
-        return false;
-    }
     let mut watched = case.members.iter().filter(|member| member.watched);
     match (culprit(finding), case.is_suspect()) {
         (Some(Culprit::Group | Culprit::Cgroup), true) => true,
@@ -78,10 +71,6 @@ fn is_related(case: &Case, finding: &Finding, key: ProcessKey, world: &World) ->
             mixed || case.members.iter().any(below)
         }
     }
-}
-
-fn is_same_load(case: &Case, finding: &Finding, key: ProcessKey, world: &World) -> bool {
-    culprit(finding).is_some() && !case.is_suspect() && same_group(case, key, world)
 }
 
 fn related(one: ProcessKey, other: ProcessKey, world: &World) -> bool {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Resolved incidents remembered; the oldest goes first.
-const MAX_RESOLVED: usize = 64;
+pub(super) const MAX_RESOLVED: usize = 64;
 /// What is back within this time is a return, ns.
 const RETURN_NS: u64 = 600_000_000_000;
 /// Longest wait for what returns until it is over, s.
@@ -63,6 +63,10 @@ impl Book {
 
     /// Sends the changes that need not or no longer wait.
     pub fn flush(&mut self, world: &mut World, out: &mut Vec<Output>) {
+        if !self.restless {
+            debug_assert!(!self.cases.iter().any(Case::is_restless));
+            return;
+        }
         self.drop_excused(world, out);
         let interval_ns = world.config.update_interval_s.saturating_mul(1_000_000_000);
         let now_ns = world.now_ns();
@@ -82,6 +86,7 @@ impl Book {
                 case.emit(Change::Updated, world, out);
             }
         }
+        self.restless = self.cases.iter().any(Case::is_restless);
     }
 
     /// What was accepted before anybody was told of it is no incident: its findings are for the record.
@@ -143,6 +148,11 @@ impl Case {
         self.sent_severity = self.incident.severity;
         self.dirty = false;
         out.push(Output::Incident(change, Box::new(self.incident.clone())));
+    }
+
+    /// Whether it has something to tell, now or when its time comes.
+    fn is_restless(&self) -> bool {
+        !self.told || self.grown || self.dirty
     }
 
     /// Whether it can wait for what is not known about its executable yet.

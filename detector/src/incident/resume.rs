@@ -79,6 +79,7 @@ impl Book {
             what: "the detector was restarted while this went on".to_owned(),
         });
         self.cases.push(case);
+        self.restless = true;
     }
 
     /// Ends an incident because somebody said so. What comes back is a new one.
@@ -96,6 +97,7 @@ impl Book {
     /// Replaces what is accepted. An open incident of which nothing above `info` is left is over.
     pub fn accept(&mut self, acceptances: &[Acceptance], world: &mut World, out: &mut Vec<Output>) {
         self.acceptances = acceptances.to_vec();
+        self.restless = true;
         let mut at = 0;
         while at < self.cases.len() {
             let case = &mut self.cases[at];

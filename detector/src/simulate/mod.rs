@@ -15,14 +15,18 @@ use crate::input::{
 
 mod crowd;
 mod load;
+mod mix;
 mod scenario;
+mod storm;
 mod tally;
 #[cfg(test)]
 mod tests;
 
 pub use crowd::Crowd;
 pub use load::Load;
+pub use mix::Mix;
 pub use scenario::Scenario;
+pub use storm::Storm;
 pub use tally::{Tally, Told, watch};
 
 use load::Generator;
@@ -117,6 +121,11 @@ impl Host {
     /// The culprit.
     pub fn culprit(&self) -> Option<ProcessKey> {
         self.culprit.map(|at| self.running[at].key)
+    }
+
+    /// The program at that place.
+    fn running_key(&self, at: usize) -> ProcessKey {
+        self.running[at].key
     }
 
     /// CPUs of the host.

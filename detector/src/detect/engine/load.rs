@@ -12,6 +12,7 @@ use crate::{
             traffic_saturation::{self, Inbound},
         },
         sequential::{self, Bank, test::Look},
+        size::Size,
         usage::{Scope, Usage},
         window::Pass,
     },
@@ -43,6 +44,24 @@ impl Load {
             steal: CpuSteal::default(),
             inbound: Inbound::default(),
         }
+    }
+
+    /// How full the tables are. `most` is how many processes there can be.
+    pub(super) fn sizes(&self, most: usize) -> Vec<Size> {
+        let Load {
+            usage,
+            bank,
+            saturation,
+            hijacking,
+            storms,
+            steal: _,
+            inbound,
+        } = self;
+        let mut sizes = usage.sizes(most);
+        sizes.extend(saturation.sizes());
+        sizes.extend(storms.sizes());
+        sizes.extend([bank.size(), hijacking.size(), inbound.size()]);
+        sizes
     }
 
     /// All tests of one host share its budget; steal is one of them.

@@ -9,6 +9,7 @@ use crate::{
     detect::{
         destination::Talker,
         lineage, network,
+        process::MAX_EARLY_CONNECTIONS,
         rule::{
             connection_storm,
             mining_protocol::{self, Speaker},
@@ -22,9 +23,6 @@ use crate::{
     input::{Flow, Integrity, Owner, Payload, ProcessKey, Sockets},
     output::Output,
 };
-
-/// First connections remembered of a process whose image is not judged yet.
-const MAX_EARLY_CONNECTIONS: usize = 4;
 
 impl Engine {
     pub(super) fn early_connections(&mut self, key: ProcessKey, out: &mut Vec<Output>) {
@@ -136,8 +134,9 @@ impl Engine {
     /// forked and run its image.
     fn is_below_web_service(&self, key: ProcessKey) -> bool {
         let table = &self.world.table;
-        let image = table.get(key).and_then(|process| process.image.as_deref());
-        let something_else = image.is_some_and(|image| !lineage::is_web_service(image));
+        let process = table.get(key);
+        let something_else =
+            process.is_some_and(|process| process.image.is_some() && !process.roles.web_service);
         something_else && lineage::web_ancestor(table, key).is_some()
     }
 

@@ -26,6 +26,7 @@ use crate::{
         lineage,
         process::{Process, Suspicion},
         sequential::{Bank, Change, bank::Trial, model::STEADY, test::Look},
+        size::Size,
         usage::Usage,
         world::World,
     },
@@ -51,6 +52,9 @@ const MAX_CORRELATION: f64 = 0.5;
 const LOW_PRIORITY_BONUS: f64 = 3.0;
 /// Passes without work after which a program is forgotten.
 const IDLE_PASSES: u32 = 60;
+/// Most tests: on 64 CPUs 427 programs can use [`MIN_CORES`] in one pass. One that goes on is tested when there is
+/// room.
+const MAX_TEAMS: usize = 4_096;
 
 /// The processes of one program in one group.
 type Team = (ProcessKey, ExecutableId);
@@ -120,6 +124,11 @@ pub struct ComputeHijacking {
 }
 
 impl ComputeHijacking {
+    /// How full it is.
+    pub fn size(&self) -> Size {
+        Size::of("tests of steadiness", self.teams.len(), MAX_TEAMS)
+    }
+
     /// How many tests are going on.
     pub fn tests(&self) -> usize {
         self.teams.len()
@@ -136,7 +145,7 @@ impl ComputeHijacking {
     ) -> Vec<Hijacking> {
         let sums = sums(usage, world);
         for (team, sum) in &sums {
-            if sum.cores >= MIN_CORES {
+            if sum.cores >= MIN_CORES && self.teams.len() < MAX_TEAMS {
                 self.teams.entry(*team).or_default();
             }
         }

@@ -20,7 +20,10 @@ use detector_common::event::{Connection, connection::change};
 use lru::LruCache;
 
 use crate::{
-    detect::hash::{Fixed, cache},
+    detect::{
+        hash::{Fixed, cache},
+        size::Size,
+    },
     incident::{ConnectionStormEvidence, Evidence, Shape},
     input::{ExecutableId, ProcessKey},
 };
@@ -66,6 +69,20 @@ impl Default for ConnectionStorm {
 }
 
 impl ConnectionStorm {
+    /// How full it is.
+    pub fn sizes(&self) -> [Size; 2] {
+        let ConnectionStorm { windows } = self;
+        let addresses = windows.iter().map(|(_, window)| window.addresses.len());
+        [
+            Size::of("programs that connect", windows.len(), windows.cap().get()),
+            Size::of(
+                "addresses of one",
+                addresses.max().unwrap_or(0),
+                MAX_ADDRESSES,
+            ),
+        ]
+    }
+
     /// Counts an attempt or a failure. Gives evidence once a window.
     pub fn judge(&mut self, program: Program, connection: &Connection) -> Option<Evidence> {
         let failed = connection.change == change::FAILED;

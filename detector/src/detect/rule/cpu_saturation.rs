@@ -21,6 +21,7 @@ use crate::{
         blame,
         process::Suspicion,
         sequential::{Bank, Change, Identity, bank::Trial, model::SATURATION, test::Look},
+        size::Size,
         usage::Usage,
         window::{Mean, share},
         world::World,
@@ -64,6 +65,8 @@ pub struct CpuSaturation {
     active: BTreeMap<Scope, Active>,
 }
 
+/// Most tests: six scopes can be busy in one pass, and each is remembered for a minute.
+const MAX_TRIALS: usize = 400;
 /// Part of `host_share` from which a second counts as busy: a load around the threshold is above it.
 const BUSY_PART: f64 = 0.8;
 /// Part of the load that keeps the blame on whom it is: less than it took, or it would go to and fro.
@@ -72,6 +75,15 @@ const KEPT_SHARE: f64 = 0.5;
 const GONE_S: u32 = 3;
 
 impl CpuSaturation {
+    /// How full it is.
+    pub fn sizes(&self) -> [Size; 2] {
+        let CpuSaturation { trials, active } = self;
+        [
+            Size::of("tests of saturation", trials.len(), MAX_TRIALS),
+            Size::of("saturations", active.len(), MAX_TRIALS),
+        ]
+    }
+
     /// How many tests are going on.
     pub fn tests(&self) -> usize {
         self.trials.len()
@@ -132,7 +144,9 @@ impl CpuSaturation {
         for scope in usage.scopes_above(world.config.host_share * BUSY_PART) {
             if let Some(identity) = blame::busiest(&SATURATION, scope, usage, world) {
                 busy.insert(scope, identity);
-                self.trials.entry(scope).or_default();
+                if self.trials.len() < MAX_TRIALS {
+                    self.trials.entry(scope).or_default();
+                }
             }
         }
         for (scope, trial) in &mut self.trials {

@@ -6,7 +6,7 @@
 //!
 //! False positives: a fork storm of a build or a load test loses records without any ill will.
 
-use crate::input::Loss;
+use crate::{detect::size::Size, input::Loss};
 
 /// Between two findings while losses go on, ns.
 const REPEAT_NS: u64 = 60_000_000_000;
@@ -21,6 +21,11 @@ pub struct EventLoss {
 }
 
 impl EventLoss {
+    /// How full it is.
+    pub fn size(&self) -> Size {
+        Size::of("losses to tell", self.pending.len(), MAX_CLASSES)
+    }
+
     /// Takes the losses of one pass; returns what is to be told now.
     pub fn pass(&mut self, at_ns: u64, losses: &[Loss]) -> Option<Vec<Loss>> {
         for loss in losses {

@@ -44,19 +44,20 @@ pub struct Verdict {
     pub suspicion: Option<Suspicion>,
 }
 
+/// The rules about images.
+const OF_IMAGES: [fn(&Image<'_>) -> Option<Verdict>; 9] = [
+    fileless::judge,
+    deleted_executable::judge,
+    web_server_spawned_shell::judge,
+    new_binary::judge,
+    new_script::judge,
+    modified_package_file::judge,
+    from_writable_dir::judge,
+    masqueraded_name::judge,
+    known_indicator::judge,
+];
+
 /// Everything the image rules say.
 pub fn judge(image: &Image<'_>) -> impl Iterator<Item = Verdict> {
-    [
-        fileless::judge(image),
-        deleted_executable::judge(image),
-        web_server_spawned_shell::judge(image),
-        new_binary::judge(image),
-        new_script::judge(image),
-        modified_package_file::judge(image),
-        from_writable_dir::judge(image),
-        masqueraded_name::judge(image),
-        known_indicator::judge(image),
-    ]
-    .into_iter()
-    .flatten()
+    OF_IMAGES.iter().filter_map(|judge| judge(image))
 }

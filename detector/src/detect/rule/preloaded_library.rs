@@ -14,6 +14,7 @@ use crate::{
         hash::{Fixed, cache},
         lineage,
         path::classify,
+        size::Size,
         world::World,
     },
     incident::{Evidence, PreloadEvidence, Severity},
@@ -38,6 +39,11 @@ impl Default for PreloadedLibrary {
 }
 
 impl PreloadedLibrary {
+    /// How full it is.
+    pub fn size(&self) -> Size {
+        Size::of("preloaded objects", self.told.len(), MAX_TOLD)
+    }
+
     /// Judges what was found in a process.
     pub fn judge(&mut self, facts: &ProcessFacts, world: &World) -> Option<(Severity, Evidence)> {
         let process = world.table.get(facts.process)?;

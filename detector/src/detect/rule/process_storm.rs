@@ -16,6 +16,7 @@ use crate::{
         blame, lineage,
         process::Suspicion,
         sequential::{Bank, Change, bank::Trial, model::STORM, test::Look},
+        size::Size,
         usage::Usage,
         world::World,
     },
@@ -30,6 +31,8 @@ const FORKS_PER_S: u64 = 50;
 const MEAN_S: f64 = 10.0;
 /// Groups counted in one pass. More cannot each make that many.
 const MAX_GROUPS: usize = 4_096;
+/// Most tests. One that goes on is tested when there is room.
+const MAX_STORMS: usize = 1_024;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
@@ -74,6 +77,15 @@ pub struct ProcessStorm {
 }
 
 impl ProcessStorm {
+    /// How full it is.
+    pub fn sizes(&self) -> [Size; 2] {
+        let ProcessStorm { counts, storms } = self;
+        [
+            Size::of("groups that fork", counts.len(), MAX_GROUPS),
+            Size::of("tests of storms", storms.len(), MAX_STORMS),
+        ]
+    }
+
     /// How many tests are going on.
     pub fn tests(&self) -> usize {
         self.storms.len()
@@ -94,8 +106,10 @@ impl ProcessStorm {
     }
 
     fn count(&mut self, group: ProcessKey) -> Option<&mut Count> {
-        let room = self.counts.len() < MAX_GROUPS || self.counts.contains_key(&group);
-        room.then(|| self.counts.entry(group).or_default())
+        if self.counts.len() < MAX_GROUPS {
+            return Some(self.counts.entry(group).or_default());
+        }
+        self.counts.get_mut(&group)
     }
 
     /// Judges a pass.
@@ -108,9 +122,11 @@ impl ProcessStorm {
     ) -> Vec<Signal> {
         let seconds = usage.pass.elapsed_ns.max(1).div_ceil(1_000_000_000);
         let stormy = |count: &Count| count.forks.max(count.execs) >= FORKS_PER_S * seconds;
-        let counts = std::mem::take(&mut self.counts);
+        let mut counts = std::mem::take(&mut self.counts);
         for (group, _) in counts.iter().filter(|(_, count)| stormy(count)) {
-            self.storms.entry(*group).or_default();
+            if self.storms.len() < MAX_STORMS {
+                self.storms.entry(*group).or_default();
+            }
         }
         let mut signals = Vec::new();
         for (group, storm) in &mut self.storms {
@@ -142,6 +158,8 @@ impl ProcessStorm {
             }
         }
         self.storms.retain(|_, storm| !storm.trial.test.is_spent());
+        counts.clear();
+        self.counts = counts; // with its room
         signals
     }
 }

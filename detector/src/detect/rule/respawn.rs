@@ -21,8 +21,8 @@
 use crate::{
     detect::{
         hash::{Fixed, cache},
-        lineage,
         process::{Process, Table},
+        size::Size,
         world::World,
     },
     incident::{RespawnEvidence, Restarter, Severity},
@@ -79,6 +79,17 @@ impl Default for Respawns {
 }
 
 impl Respawns {
+    /// How full it is.
+    pub fn sizes(&self) -> [Size; 3] {
+        let Respawns { programs, contents } = self;
+        let ends = programs.iter().map(|(_, past)| past.ends.len()).max();
+        [
+            Size::of("programs that may come back", programs.len(), MAX_PROGRAMS),
+            Size::of("their contents", contents.len(), MAX_PROGRAMS),
+            Size::of("ends of one", ends.unwrap_or(0), MAX_ENDS),
+        ]
+    }
+
     /// A process ended: remembered if it is one that may come back.
     pub fn ended(&mut self, process: &Process, world: &World) {
         let Some((image, ended)) = process.image.as_deref().zip(process.ended) else {
@@ -175,13 +186,13 @@ fn is_service_manager(key: ProcessKey) -> bool {
 fn restarter<'t>(table: &'t Table, process: &Process) -> Option<(Restarter, &'t Process)> {
     // cron → sh -c → program; a shell that loops stays the parent itself.
     let near = || table.ancestors(process.key).take(3);
-    if let Some(cron) = near().find(|above| lineage::is_job_starter(above)) {
+    if let Some(cron) = near().find(|above| above.roles.job_starter) {
         return Some((Restarter::Cron, cron));
     }
     let parent = near().next()?;
     let kind = if is_service_manager(parent.key) {
         Restarter::ServiceManager
-    } else if parent.image.as_deref().is_some_and(lineage::is_web_service) {
+    } else if parent.roles.web_service {
         Restarter::WebService
     } else {
         Restarter::Process

@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 
-use crate::detect::{lineage, process::Process, window::Pass};
+use crate::detect::{process::Process, size::Size, window::Pass};
 
 /// How many times as many connections as usual are traffic.
 const RISE: f64 = 2.0;
@@ -36,6 +36,11 @@ pub struct Inbound {
 }
 
 impl Inbound {
+    /// How full it is.
+    pub fn size(&self) -> Size {
+        Size::of("passes of connections", self.recent.len(), RECENT)
+    }
+
     /// A pass in which `count` connections came. What comes while the CPUs are saturated is not usual.
     pub fn pass(&mut self, count: u64, pass: Pass, saturated: bool) {
         self.recent.push_back((count, pass.elapsed_ns));
@@ -77,10 +82,7 @@ fn per_s(count: u64, elapsed_ns: u64) -> f64 {
 
 /// Whether connections are what a process lives on.
 pub fn serves(process: &Process) -> bool {
-    process
-        .image
-        .as_deref()
-        .is_some_and(lineage::is_system_web_service)
+    process.roles.system_web_service
 }
 
 #[cfg(test)]

@@ -51,10 +51,7 @@ pub fn judge(image: &Image<'_>) -> Option<Verdict> {
         return None;
     }
     let above = |key| image.world.table.get(key);
-    let is_web = |process: &&Process| {
-        let image = process.image.as_deref();
-        image.is_some_and(lineage::is_web_service)
-    };
+    let is_web = |process: &&Process| process.roles.web_service;
     let parent = above(image.process.parent?)?;
     let direct = Some(parent).filter(is_web);
     let parent_is_shell = parent.image.as_deref().is_some_and(lineage::is_shell);

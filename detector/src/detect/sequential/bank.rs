@@ -14,7 +14,10 @@ use super::{
     test::{Change, Look, Test},
 };
 use crate::{
-    detect::hash::{Fixed, cache},
+    detect::{
+        hash::{Fixed, cache},
+        size::Size,
+    },
     input,
 };
 
@@ -64,6 +67,11 @@ impl Bank {
     pub fn advance(&mut self, at_ns: u64, unix_ns: i64) {
         self.now_ns = at_ns;
         self.hour = u32::try_from(unix_ns.div_euclid(HOUR_NS)).unwrap_or(0);
+    }
+
+    /// How full it is.
+    pub fn size(&self) -> Size {
+        Size::of("baselines", self.entries.len(), MAX_BASELINES)
     }
 
     /// How many baselines there are.

@@ -3,6 +3,7 @@
 //! Each writes what it measured to standard output as a table, and to `docs/` where it is kept.
 
 mod detection;
+mod engine;
 mod markdown;
 mod plot;
 mod statistics;
@@ -10,6 +11,9 @@ mod statistics;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static HEAP: tests::heap::Counting = tests::heap::Counting;
 
 /// Measures detector.
 #[derive(Debug, Parser)]
@@ -23,10 +27,13 @@ struct CommandLine {
 enum Bench {
     /// Recall, precision, delays and false alarms on made-up traces and simulated host-days
     Detection(detection::Args),
+    /// Inputs a second and memory of the engine, on one core
+    Engine(engine::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match CommandLine::parse().bench {
         Bench::Detection(args) => detection::execute(&args),
+        Bench::Engine(args) => engine::execute(&args),
     }
 }
