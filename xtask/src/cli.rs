@@ -1,6 +1,6 @@
 //! What `cargo xtask` understands, and the help that teaches it by example.
 
-use crate::{bench, build, demo, run, setup, test};
+use crate::{bench, build, demo, mutate, run, setup, test};
 use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -11,6 +11,7 @@ Examples:
   cargo xtask test exec -- --nocapture      the tests whose name contains `exec`
   cargo xtask lint                          rustfmt, clippy and licences: all that review insists on
   cargo xtask bench detection --write docs  recall, precision, delays and false alarms, kept in docs/
+  cargo xtask mutate --only respawn::       is each constant of that file held by a test? (slow)
   cargo xtask build --debug                 with logging from inside the probes
   cargo xtask --toolchain distro setup      the distribution's BPF compiler instead of rustup's nightly";
 
@@ -40,6 +41,8 @@ pub enum Verb {
     Lint,
     /// Measure what the documentation states, such as `bench detection`
     Bench(bench::Args),
+    /// Change every constant of the policy, one at a time, and see which test breaks
+    Mutate(mutate::Args),
     /// Stage an attack on a small web site and watch the daemon notice
     Demo(demo::Args),
 }

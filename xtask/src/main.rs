@@ -10,6 +10,7 @@ mod demo;
 mod exec;
 mod facts;
 mod lint;
+mod mutate;
 mod privilege;
 mod run;
 mod services;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::verb(setup, args),
         Verb::Lint => lint::verb(setup),
         Verb::Bench(args) => bench::verb(setup, args),
+        Verb::Mutate(args) => mutate::verb(setup, args),
         Verb::Demo(args) => demo::verb(setup, args),
     };
     result.unwrap_or_else(|error| {
