@@ -7,13 +7,15 @@
 
 mod constant;
 mod copy;
+mod switch;
 mod trial;
 
 use crate::bpf::{self, Logging};
 use crate::exec::{self, Steps};
 use crate::setup::{self, Needs};
-use anyhow::{Context as _, Result, bail, ensure};
-use constant::{Constant, Mutation};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use constant::{Constant, Home, Mutation};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,7 +70,7 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
         .iter()
         .map(|place| place.constant.mutations.len())
         .sum();
-    let mut steps = Steps::new(3 + changes);
+    let mut steps = Steps::new(5 + changes);
     let toolchain = setup::run(&mut steps, setup, Needs::Build)?;
     let object = bpf::build(&mut steps, &toolchain, Logging::Off)?;
     let folder = exec::target_dir()?.join("mutate");
@@ -77,22 +79,51 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
         target: folder.join("target"),
         object,
     };
+    steps.begin("build all changes at once");
+    let (tests, apart) = build_all(&bench, &tried)?;
+    steps.describe(&format!("but for {} constants", apart.len()));
     steps.begin("try the tests without a change");
-    copy::sync(&exec::workspace(), &bench.copy)?;
-    match bench.trial()? {
-        Outcome::Survived => steps.describe("all hold"),
-        other => bail!("without a change already: {}", told(&other)),
-    }
+    unchanged(&mut steps, bench.run(&tests, Some(usize::MAX))?)?;
 
     let mut survivors = Vec::new();
+    let mut judge = |steps: &mut Steps, title: String, outcome: &Outcome| {
+        steps.describe(&told(outcome));
+        if matches!(outcome, Outcome::Survived | Outcome::NotBuilt(_)) {
+            survivors.push(format!("{title}: {}", told(outcome)));
+        }
+    };
+    for (first, place) in numbered(&tried) {
+        if apart.contains(place.constant.item()) || place.constant.home == Home::File {
+            continue;
+        }
+        for (number, mutation) in (first..).zip(&place.constant.mutations) {
+            steps.begin(title(place, mutation));
+            let outcome = bench.run(&tests, Some(number))?;
+            judge(&mut steps, title(place, mutation), &outcome);
+        }
+    }
+
+    steps.begin("build what is tried apart");
+    copy::sync(&exec::workspace(), &bench.copy)?;
+    bench.build(false)?.map_err(|errors| anyhow!("{errors}"))?;
     for place in &tried {
+        if !apart.contains(place.constant.item()) && place.constant.home != Home::File {
+            continue;
+        }
         for mutation in &place.constant.mutations {
             steps.begin(title(place, mutation));
-            let outcome = with(&bench.copy, place, mutation, || bench.trial())?;
-            steps.describe(&told(&outcome));
-            if matches!(outcome, Outcome::Survived | Outcome::NotBuilt(_)) {
-                survivors.push(format!("{}: {}", title(place, mutation), told(&outcome)));
-            }
+            let outcome = with(&bench.copy, place, mutation, || {
+                match bench.build(false)? {
+                    Ok(tests) => bench.run(&tests, None),
+                    Err(errors) => {
+                        let error = errors.lines().find(|line| line.starts_with("error"));
+                        Ok(Outcome::NotBuilt(
+                            error.unwrap_or("no error said").to_owned(),
+                        ))
+                    }
+                }
+            })?;
+            judge(&mut steps, title(place, mutation), &outcome);
         }
     }
     steps.end();
@@ -113,11 +144,87 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
     })
 }
 
+/// Each constant with the number of its first change.
+fn numbered(places: &[Place]) -> impl Iterator<Item = (usize, &Place)> {
+    places.iter().scan(0, |next, place| {
+        let first = *next;
+        *next += place.constant.mutations.len();
+        Some((first, place))
+    })
+}
+
+/// One build in which every change can be chosen, and the names of the constants that it does not hold.
+fn build_all<'a>(bench: &Bench, places: &'a [Place]) -> Result<(PathBuf, BTreeSet<&'a str>)> {
+    let workspace = exec::workspace();
+    let mut apart: BTreeSet<&str> = BTreeSet::new();
+    loop {
+        copy::sync(&workspace, &bench.copy)?;
+        switch_all(&workspace, bench, places, &apart)?;
+        let errors = match bench.build(true)? {
+            Ok(tests) => return Ok((tests, apart)),
+            Err(errors) => errors,
+        };
+        let names = places.iter().map(|place| place.constant.item());
+        let blamed = switch::blamed(&errors, names);
+        let before = apart.len();
+        apart.extend(blamed);
+        ensure!(
+            apart.len() > before,
+            "the changed copy cannot be built:\n{errors}"
+        );
+    }
+}
+
+/// Writes the copy's sources with every change but those of `apart` built in.
+fn switch_all(
+    workspace: &Path,
+    bench: &Bench,
+    places: &[Place],
+    apart: &BTreeSet<&str>,
+) -> Result<()> {
+    let switched = || numbered(places).filter(|(_, place)| !apart.contains(place.constant.item()));
+    let scalars = switched().filter(|(_, place)| place.constant.is_scalar());
+    let elsewhere: BTreeSet<&str> = scalars.map(|(_, place)| place.constant.item()).collect();
+    let mut files = Vec::new();
+    source_files(workspace, Path::new("detector/src"), true, &mut files)?;
+    for file in files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|of| of == "rs"))
+    {
+        let here: Vec<(usize, &Constant)> = switched()
+            .filter(|(_, place)| place.file == *file)
+            .map(|(first, place)| (first, &place.constant))
+            .collect();
+        let mut source = switch::source(&read(workspace, file)?, &here, &elsewhere);
+        if file.ends_with("src/lib.rs") {
+            source += &switch::choice();
+        }
+        // A weight is no literal any more.
+        if file.ends_with("incident/finding.rs") {
+            source = source.replace("$weight:literal", "$weight:expr");
+        }
+        if read(&bench.copy, file)? != source {
+            write(&bench.copy, &[(file.clone(), source)])?;
+        }
+    }
+    Ok(())
+}
+
+fn unchanged(steps: &mut Steps, outcome: Outcome) -> Result<()> {
+    ensure!(
+        outcome == Outcome::Survived,
+        "without a change already: {}",
+        told(&outcome)
+    );
+    steps.describe("all hold");
+    Ok(())
+}
+
 /// All constants of the policy, in the order of their files.
 fn find(workspace: &Path) -> Result<Vec<Place>> {
     let mut files = Vec::new();
     for folder in POLICY {
-        policy_files(workspace, Path::new(folder), &mut files)?;
+        source_files(workspace, Path::new(folder), false, &mut files)?;
     }
     files.sort();
     let mut places = Vec::new();
@@ -138,17 +245,22 @@ fn find(workspace: &Path) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Files below `folder` that are no tests.
-fn policy_files(workspace: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+/// Files below `folder`, with those of `tests` or without.
+fn source_files(
+    workspace: &Path,
+    folder: &Path,
+    tests: bool,
+    files: &mut Vec<PathBuf>,
+) -> Result<()> {
     let entries = workspace.join(folder).read_dir();
     for entry in entries.with_context(|| format!("reading {}", folder.display()))? {
         let name = entry?.file_name();
         let path = folder.join(&name);
         if workspace.join(&path).is_dir() {
-            if name != "tests" {
-                policy_files(workspace, &path, files)?;
+            if tests || name != "tests" {
+                source_files(workspace, &path, tests, files)?;
             }
-        } else if name != "tests.rs" && name != "testing.rs" {
+        } else if tests || name != "tests.rs" && name != "testing.rs" {
             files.push(path);
         }
     }

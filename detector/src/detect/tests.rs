@@ -1,6 +1,7 @@
 //! The engine as a whole: one file per question.
 
 mod accounting;
+mod blame;
 mod bounds;
 mod enrichment;
 mod founding;
@@ -14,3 +15,4 @@ mod rules;
 mod scripts;
 mod storm;
 mod trust;
+mod watch;

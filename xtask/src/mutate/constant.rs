@@ -20,6 +20,53 @@ pub struct Constant {
     pub exempt: Option<String>,
     /// What it could be instead.
     pub mutations: Vec<Mutation>,
+    /// What it is a part of.
+    pub home: Home,
+}
+
+impl Constant {
+    /// The name of the item, without what of it.
+    pub fn item(&self) -> &str {
+        self.name.split(['.', '[']).next().unwrap_or(&self.name)
+    }
+
+    /// Whether the item is one value, as opposed to several.
+    pub fn is_scalar(&self) -> bool {
+        matches!(
+            &self.home,
+            Home::Item {
+                shape: Shape::Scalar,
+                ..
+            }
+        )
+    }
+}
+
+/// Where the value of a constant stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// In a file that is no Rust.
+    File,
+    /// In the body of a function.
+    Expression(Range<usize>),
+    /// `const NAME: kind = value;`, by their bytes.
+    Item {
+        keyword: Range<usize>,
+        kind: Range<usize>,
+        value: Range<usize>,
+        shape: Shape,
+    },
+}
+
+/// What a constant's value is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One number, boolean or text.
+    Scalar,
+    /// A list of this type.
+    List { element: Range<usize> },
+    /// A structure with fields.
+    Structure,
 }
 
 /// One change of one constant.
@@ -75,6 +122,7 @@ pub fn of_toml_lists(source: &str) -> Vec<Constant> {
                 what: format!("without {}", &source[from..=to]),
                 edits: vec![(from..end, String::new())],
             }],
+            home: Home::File,
         });
     }
     found
@@ -140,7 +188,10 @@ impl Reader<'_> {
                 }
                 TokenTree::Ident(word) if word == "const" || word == "static" => {
                     let end = end_of(&tokens[at..], ';').map_or(tokens.len(), |end| at + end);
-                    if !of_tests && let Some(read) = self.constant(&tokens[at + 1..end]) {
+                    if !of_tests
+                        && let Some(read) =
+                            self.constant(word.span().byte_range(), &tokens[at + 1..end])
+                    {
                         found.extend(read);
                         at = end;
                         continue;
@@ -165,7 +216,7 @@ impl Reader<'_> {
     }
 
     /// `NAME: type = value`; `None` when it is something else (`const fn`, a generic parameter).
-    fn constant(&self, tokens: &[TokenTree]) -> Option<Vec<Constant>> {
+    fn constant(&self, keyword: Range<usize>, tokens: &[TokenTree]) -> Option<Vec<Constant>> {
         let [TokenTree::Ident(name), TokenTree::Punct(colon), rest @ ..] = tokens else {
             return None;
         };
@@ -177,7 +228,13 @@ impl Reader<'_> {
         let line = name.span().start().line;
         let name = name.to_string();
         let text = self.text(value);
-        Some(match (kind, value) {
+        let item = |shape| Home::Item {
+            keyword: keyword.clone(),
+            kind: range(kind),
+            value: range(value),
+            shape,
+        };
+        let mut found = match (kind, value) {
             ([TokenTree::Ident(_)], [TokenTree::Ident(_), TokenTree::Group(fields)])
                 if fields.delimiter() == Delimiter::Brace =>
             {
@@ -198,7 +255,22 @@ impl Reader<'_> {
                 vec![self.replaced(name, line, value, vec![("another".to_owned(), other)])]
             }
             _ => Vec::new(),
-        })
+        };
+        let shape = match kind {
+            [.., TokenTree::Group(kind)] => {
+                let kind: Vec<TokenTree> = kind.stream().into_iter().collect();
+                let end = end_of(&kind, ';').unwrap_or(kind.len());
+                Shape::List {
+                    element: range(&kind[..end]),
+                }
+            }
+            _ if found.iter().any(|constant| constant.name.contains('.')) => Shape::Structure,
+            _ => Shape::Scalar,
+        };
+        for constant in &mut found {
+            constant.home = item(shape.clone());
+        }
+        Some(found)
     }
 
     /// `[A, B]` of the type `[T; 2]`: without its first; numbers of a measure, each by itself.
@@ -252,6 +324,7 @@ impl Reader<'_> {
                 what: format!("without {}", one_line(self.text(first))),
                 edits,
             }],
+            Home::File,
         )]
     }
 
@@ -334,16 +407,25 @@ impl Reader<'_> {
             edits: vec![(range(value), instead)],
         });
         let mutations = mutations.collect();
-        self.one(name, line, one_line(self.text(value)), mutations)
+        let home = Home::Expression(range(value));
+        self.one(name, line, one_line(self.text(value)), mutations, home)
     }
 
-    fn one(&self, name: String, line: usize, text: String, mutations: Vec<Mutation>) -> Constant {
+    fn one(
+        &self,
+        name: String,
+        line: usize,
+        text: String,
+        mutations: Vec<Mutation>,
+        home: Home,
+    ) -> Constant {
         Constant {
             name,
             line,
             value: text,
             exempt: self.exempt(line),
             mutations,
+            home,
         }
     }
 

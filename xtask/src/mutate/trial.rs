@@ -1,5 +1,6 @@
 //! One trial: build the copy, run its tests until the first one breaks.
 
+use super::switch::CHOICE;
 use crate::exec;
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader};
@@ -35,7 +36,7 @@ pub enum Outcome {
     Survived,
     /// A test did not end.
     Endless,
-    /// There is nothing to run: the compiler's last words.
+    /// There is nothing to run: the compiler's first words.
     NotBuilt(String),
 }
 
@@ -50,23 +51,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Builds the copy as it is and runs its tests.
-    pub fn trial(&self) -> Result<Outcome> {
-        let tests = match self.build()? {
-            Ok(tests) => tests,
-            Err(words) => return Ok(Outcome::NotBuilt(words)),
-        };
-        for filters in STAGES {
-            let outcome = run(&tests, &self.copy.join("detector"), filters)?;
-            if outcome != Outcome::Survived {
-                return Ok(outcome);
-            }
-        }
-        Ok(Outcome::Survived)
-    }
-
-    /// The path of the daemon's unit tests.
-    fn build(&self) -> Result<Result<PathBuf, String>> {
+    /// The path of the daemon's unit tests, or what the compiler says against it.
+    pub fn build(&self, optimised: bool) -> Result<Result<PathBuf, String>> {
         let mut cargo = exec::cargo();
         cargo
             .current_dir(&self.copy)
@@ -84,20 +70,43 @@ impl Bench {
             .args(["--message-format", "json-render-diagnostics"])
             // Nobody reads a backtrace here, and linking takes a second less.
             .args(["--config", "profile.dev.package.detector.debug=0"]);
+        if optimised {
+            cargo.args(["--config", "profile.dev.package.detector.opt-level=1"]);
+        }
         let output = cargo
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("cannot run {}", exec::shown(&cargo)))?;
         if !output.status.success() {
-            let words = String::from_utf8_lossy(&output.stderr);
-            let error = words.lines().find(|line| line.starts_with("error"));
-            return Ok(Err(error.unwrap_or("no error said").to_owned()));
+            return Ok(Err(String::from_utf8_lossy(&output.stderr).into_owned()));
         }
         let messages = String::from_utf8_lossy(&output.stdout);
         let built = messages.lines().rev().find_map(executable);
         built
             .map(|path| Ok(path.into()))
             .context("cargo names no test program")
+    }
+
+    /// Runs `tests` until the first one breaks. `choice`: the change that is tried, where all are built in.
+    pub fn run(&self, tests: &Path, choice: Option<usize>) -> Result<Outcome> {
+        for filters in STAGES {
+            let mut command = Command::new(tests);
+            command
+                .args(filters)
+                .current_dir(self.copy.join("detector"));
+            if let Some(choice) = choice {
+                // The file of defaults is a text and does not follow.
+                let same = "config::tests::default_file_says_what_the_program_does";
+                command
+                    .env(CHOICE, choice.to_string())
+                    .args(["--skip", same]);
+            }
+            let outcome = until_one_breaks(&mut command)?;
+            if outcome != Outcome::Survived {
+                return Ok(outcome);
+            }
+        }
+        Ok(Outcome::Survived)
     }
 }
 
@@ -107,16 +116,13 @@ fn executable(message: &str) -> Option<&str> {
     rest.split_once('"').map(|(path, _)| path)
 }
 
-/// Runs the tests whose names contain one of `filters`.
-fn run(tests: &Path, folder: &Path, filters: &[&str]) -> Result<Outcome> {
-    let mut command = Command::new(tests);
-    command.args(filters).current_dir(folder);
+fn until_one_breaks(command: &mut Command) -> Result<Outcome> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .with_context(|| format!("cannot run {}", exec::shown(&command)))?;
+        .with_context(|| format!("cannot run {}", exec::shown(command)))?;
     let outcome = watch(&mut child);
     // It may have ended by itself.
     let _ = child.kill();
