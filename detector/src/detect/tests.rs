@@ -10,6 +10,7 @@ mod listener;
 mod load;
 mod masquerade;
 mod mining;
+mod names;
 mod respawn;
 mod rules;
 mod scripts;

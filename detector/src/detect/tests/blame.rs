@@ -1,16 +1,21 @@
 //! Who counts as having had to wait: the numbers of `blame.rs`.
 
+use std::sync::Arc;
+
 use crate::{
     detect::{
+        Config,
         blame::{self, Waiting},
         cpu::Totals,
         process::Table,
-        testing::{SECOND, key},
+        sequential::model::SATURATION,
+        testing::{BOOT_UNIX_S, SECOND, exec, facts, key},
         usage::{Scope, Usage},
         window::Pass,
+        world::World,
     },
     incident::Culprit,
-    input::ProcessKey,
+    input::{Owner, ProcessKey},
 };
 
 const MS: u64 = 1_000_000;
@@ -63,6 +68,27 @@ fn who_waits_for_a_twentieth_of_the_time_is_a_victim_and_below_is_none() {
     assert_eq!(victims(&[(of, 0, 50)]), [victim]);
     // Something of its own, or it would be too little to be looked at.
     assert_eq!(victims(&[(of, 100, 49)]), []);
+}
+
+#[test]
+fn a_file_nobody_changed_for_a_week_belongs_to_the_host() {
+    let is_established = |age_s: i64| {
+        let mut world = World::new(Config::default());
+        world.set_wall_clock(0, BOOT_UNIX_S * 1_000_000_000);
+        let of = key(900, 100 * SECOND);
+        let mut image = exec(of, key(1, 0), "/opt/x");
+        image.at_ns = of.start_ns;
+        image.executable.id.ctime_sec = BOOT_UNIX_S + 100 - age_s;
+        let id = image.executable.id;
+        let _new = world.executables.wants(id, SECOND);
+        let _known = world
+            .executables
+            .learn(&facts(id, "/opt/x", Owner::Unowned), SECOND);
+        world.ensure(of).run(Arc::new(image));
+        let process = world.table.get(of).expect("made known above");
+        blame::identity(&SATURATION, process, &world).is_established()
+    };
+    assert_eq!([604_799, 604_800].map(is_established), [false, true]);
 }
 
 #[test]

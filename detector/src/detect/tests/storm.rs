@@ -7,10 +7,7 @@ use detector_common::event::{
 };
 
 use crate::{
-    detect::{
-        rule::connection_storm::{ADDRESSES, FAILED as FAILURES, LOGINS, WINDOW_S},
-        testing::{Bench, SECOND, exec, header, key, process},
-    },
+    detect::testing::{Bench, SECOND, exec, header, key, process},
     incident::{ConnectionStormEvidence, Evidence, FindingType, Severity, Shape},
     input::{Input, ProcessKey},
 };
@@ -58,8 +55,7 @@ fn a_worm_that_scans_the_local_network_with_its_children_is_one_storm() {
     let (parent, child) = (key(901, 11 * SECOND), key(902, 12 * SECOND));
     worm(&mut bench, parent);
     bench.fork(parent, child);
-    let count = u8::try_from(ADDRESSES).expect("a byte");
-    for host in 0..count - 1 {
+    for host in 0..63 {
         connect(
             &mut bench,
             if host % 2 == 0 { parent } else { child },
@@ -73,11 +69,11 @@ fn a_worm_that_scans_the_local_network_with_its_children_is_one_storm() {
     connect(&mut bench, child, [10, 0, 1, 1], 80, ATTEMPT);
     let expected = ConnectionStormEvidence {
         shape: Shape::Scan,
-        attempts: 2 * u32::from(count) - 1,
+        attempts: 127,
         failed: 0,
-        addresses: ADDRESSES,
+        addresses: 64,
         port: 80,
-        window_s: WINDOW_S,
+        window_s: 30,
     };
     assert_eq!(storms(&bench), [(Severity::Warning, expected)]);
     let incidents = bench.incidents();
@@ -104,13 +100,13 @@ fn knocking_at_login_ports_is_a_storm_and_slowly_it_is_none() {
     let mut bench = Bench::new();
     let one = key(901, 11 * SECOND);
     worm(&mut bench, one);
-    for _ in 0..2 * LOGINS {
+    for _ in 0..64 {
         connect(&mut bench, one, [10, 0, 0, 9], 22, ATTEMPT);
         bench.now_ns += SECOND;
     }
     assert_eq!(storms(&bench), [], "one a second");
-    bench.now_ns += WINDOW_S * SECOND;
-    for _ in 0..LOGINS {
+    bench.now_ns += 30 * SECOND;
+    for _ in 0..32 {
         connect(&mut bench, one, [10, 0, 0, 9], 22, ATTEMPT);
     }
     let shapes: Vec<_> = storms(&bench)
@@ -125,13 +121,13 @@ fn failures_count_where_they_are_half_of_the_attempts_and_never_on_loopback() {
     let mut bench = Bench::new();
     let one = key(901, 11 * SECOND);
     worm(&mut bench, one);
-    for _ in 0..FAILURES * 2 {
+    for _ in 0..64 {
         connect(&mut bench, one, [127, 0, 0, 1], 81, FAILED);
     }
-    for _ in 0..FAILURES * 2 + 1 {
+    for _ in 0..65 {
         connect(&mut bench, one, [10, 0, 0, 9], 81, ATTEMPT);
     }
-    for _ in 0..FAILURES {
+    for _ in 0..32 {
         connect(&mut bench, one, [10, 0, 0, 9], 81, FAILED);
     }
     assert_eq!(storms(&bench), [], "less than half failed");
@@ -173,4 +169,55 @@ fn a_shell_below_a_web_service_that_calls_an_odd_port_is_a_warning() {
     assert_eq!(odd(&bench), [], "its own worker, a usual port, the inside");
     bench.connect(shell, [45, 9, 148, 1], 4_444, true);
     assert_eq!(odd(&bench), [(FindingType::NewDestination, 4_444)]);
+}
+
+/// The shape of what a program does in one second: so many attempts, each at another address, and failures.
+fn shape(attempts: u32, port: u16, failures: u32) -> Option<Shape> {
+    let mut bench = Bench::new();
+    let one = key(901, 11 * SECOND);
+    worm(&mut bench, one);
+    for n in 0..attempts.max(failures) {
+        let [.., high, low] = n.to_be_bytes();
+        if n < attempts {
+            connect(&mut bench, one, [10, 0, high, low], port, ATTEMPT);
+        }
+        if n < failures {
+            connect(&mut bench, one, [10, 0, 0, 0], port, FAILED);
+        }
+    }
+    storms(&bench).first().map(|(_, storm)| storm.shape)
+}
+
+#[test]
+fn sixty_four_addresses_or_half_as_many_failures_or_logins_are_a_storm_and_one_less_is_none() {
+    assert_eq!([63, 64].map(|n| shape(n, 80, 0)), [None, Some(Shape::Scan)]);
+    assert_eq!(
+        [31, 32].map(|n| shape(n, 80, n)),
+        [None, Some(Shape::Failing)]
+    );
+    for port in [22, 23, 445, 2_222, 2_323, 3_389, 5_900] {
+        assert_eq!(
+            [31, 32].map(|n| shape(n, port, 0)),
+            [None, Some(Shape::Logins)],
+            "{port}"
+        );
+    }
+}
+
+#[test]
+fn attempts_of_thirty_seconds_are_added_up_and_of_longer_not() {
+    let told = |gap_ns: u64| {
+        let mut bench = Bench::new();
+        let one = key(901, 11 * SECOND);
+        worm(&mut bench, one);
+        bench.now_ns += 1_000 * SECOND;
+        for host in 0..64 {
+            if host == 63 {
+                bench.now_ns += gap_ns;
+            }
+            connect(&mut bench, one, [10, 0, 0, host], 80, ATTEMPT);
+        }
+        storms(&bench).len()
+    };
+    assert_eq!((told(30 * SECOND - 1), told(30 * SECOND)), (1, 0));
 }

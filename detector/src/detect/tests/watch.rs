@@ -122,12 +122,25 @@ fn a_suspect_is_listened_to_for_a_minute_a_connection_for_two_and_nobody_for_mor
 #[test]
 fn who_was_listened_to_is_left_alone_for_ten_minutes_and_then_heard_twice_as_long() {
     let mut watches = Watches::default();
-    assert_eq!(listened_s(&mut watches, Cause::Suspect, 10, false), Some(60));
+    assert_eq!(
+        listened_s(&mut watches, Cause::Suspect, 10, false),
+        Some(60)
+    );
     let mut out = Vec::new();
     let ended_s = 10 + 60;
-    watches.look(number(0), Cause::Suspect, (ended_s + 599) * SECOND, &mut out);
+    watches.look(
+        number(0),
+        Cause::Suspect,
+        (ended_s + 599) * SECOND,
+        &mut out,
+    );
     assert_eq!(asked(&out), []);
-    watches.look(number(0), Cause::Suspect, (ended_s + 600) * SECOND, &mut out);
+    watches.look(
+        number(0),
+        Cause::Suspect,
+        (ended_s + 600) * SECOND,
+        &mut out,
+    );
     assert_eq!(asked(&out), [Ok((number(0), 32, 0))]);
 }
 
