@@ -13,6 +13,7 @@ mod mining;
 mod names;
 mod respawn;
 mod rules;
+mod saturation;
 mod scripts;
 mod storm;
 mod trust;

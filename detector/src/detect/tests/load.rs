@@ -278,6 +278,17 @@ fn who_sleeps_between_requests_or_follows_them_is_info() {
     assert_eq!(found, Some((111, Info)), "as many ms as requests");
 }
 
+#[test]
+fn customers_who_come_and_go_by_themselves_do_not_excuse_a_steady_miner() {
+    let mut bench = Bench::new();
+    let load = Load::of(dropped(&mut bench));
+    let found = until(&mut bench, ComputeHijacking, 300, |bench, n| {
+        accept(bench, 100 + n % 2);
+        load.second(bench, (300 + n % 4 / 2) * MS);
+    });
+    assert_eq!(found, Some((111, Warning)));
+}
+
 fn accept(bench: &mut Bench, count: u64) {
     bench.accepts = vec![Accepts {
         key: ListenKey {
@@ -423,6 +434,29 @@ fn a_twentieth_stolen_is_everyday_life_and_without_a_counter_nothing_is_said() {
         until(&mut bench, CpuSteal, 60, |bench, _| bench.second()),
         None
     );
+}
+
+#[test]
+fn a_tenth_stolen_is_noticed() {
+    let mut bench = Bench::new();
+    stolen(&mut bench, 0);
+    let found = until(&mut bench, CpuSteal, 60, |bench, _| stolen(bench, 10));
+    assert_eq!(found, Some((19, Warning)));
+}
+
+#[test]
+fn from_eight_hundred_switches_for_a_second_of_cpu_time_on_somebody_is_served() {
+    for (switches_per_s, expected) in [(200, Warning), (201, Info)] {
+        let mut bench = Bench::new();
+        let load = Load {
+            switches_per_s,
+            ..Load::of(dropped(&mut bench))
+        };
+        let found = until(&mut bench, ComputeHijacking, 300, |bench, _| {
+            load.second(bench, 250 * MS)
+        });
+        assert_eq!(found, Some((111, expected)), "{switches_per_s}");
+    }
 }
 
 #[test]
