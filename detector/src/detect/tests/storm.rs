@@ -7,7 +7,10 @@ use detector_common::event::{
 };
 
 use crate::{
-    detect::testing::{Bench, SECOND, exec, header, key, process},
+    detect::{
+        rule::new_destination,
+        testing::{Bench, SECOND, exec, header, key, process},
+    },
     incident::{ConnectionStormEvidence, Evidence, FindingType, Severity, Shape},
     input::{Input, ProcessKey},
 };
@@ -169,6 +172,27 @@ fn a_shell_below_a_web_service_that_calls_an_odd_port_is_a_warning() {
     assert_eq!(odd(&bench), [], "its own worker, a usual port, the inside");
     bench.connect(shell, [45, 9, 148, 1], 4_444, true);
     assert_eq!(odd(&bench), [(FindingType::NewDestination, 4_444)]);
+}
+
+#[test]
+fn what_services_reach_for_good_reasons_is_not_odd_and_ports_of_pools_are_named() {
+    let usual = [
+        22, 25, 53, 80, 110, 143, 389, 443, 465, 587, 636, 853, 873, 993, 995, 1_433, 3_306, 5_432,
+        5_671, 5_672, 6_379, 8_080, 8_443, 9_418,
+    ];
+    assert!(!usual.into_iter().any(new_destination::is_odd));
+    let told = |port: u16| {
+        let mut connection: event::Connection = zerocopy::FromZeros::new_zeroed();
+        connection.remote_port = port;
+        match new_destination::evidence(&connection, false) {
+            Evidence::Destination(to) => to.pool_port,
+            other => panic!("{other:?}"),
+        }
+    };
+    for port in [3_333, 4_444, 5_555, 7_777, 14_444, 45_700] {
+        assert!(new_destination::is_odd(port) && told(port), "{port}");
+    }
+    assert!(new_destination::is_odd(6_667) && !told(6_667) && !told(443));
 }
 
 /// The shape of what a program does in one second: so many attempts, each at another address, and failures.
