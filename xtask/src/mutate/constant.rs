@@ -88,7 +88,7 @@ pub fn of_rust(source: &str) -> Result<Vec<Constant>> {
         .parse::<TokenStream>()
         .map_err(|error| anyhow!("{error}"))?;
     let mut found = Vec::new();
-    Reader { source }.items(tokens, &mut found);
+    Reader { source }.items(tokens, None, &mut found);
     Ok(found)
 }
 
@@ -170,7 +170,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Walks items and what is inside them.
-    fn items(&self, tokens: TokenStream, found: &mut Vec<Constant>) {
+    fn items(&self, tokens: TokenStream, exempt: Option<&str>, found: &mut Vec<Constant>) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
         let mut of_tests = false;
@@ -182,16 +182,21 @@ impl Reader<'_> {
                 }
                 TokenTree::Group(group) => {
                     if !of_tests {
-                        self.items(group.stream(), found);
+                        let own = module_of(&tokens[..at]).and_then(|line| self.exempt(line));
+                        self.items(group.stream(), own.as_deref().or(exempt), found);
                     }
                     of_tests &= group.delimiter() != Delimiter::Brace;
                 }
                 TokenTree::Ident(word) if word == "const" || word == "static" => {
                     let end = end_of(&tokens[at..], ';').map_or(tokens.len(), |end| at + end);
                     if !of_tests
-                        && let Some(read) =
+                        && let Some(mut read) =
                             self.constant(word.span().byte_range(), &tokens[at + 1..end])
                     {
+                        for constant in &mut read {
+                            let inherited = || exempt.map(str::to_owned);
+                            constant.exempt = constant.exempt.take().or_else(inherited);
+                        }
                         found.extend(read);
                         at = end;
                         continue;
@@ -470,6 +475,16 @@ fn end_of(tokens: &[TokenTree], mark: char) -> Option<usize> {
 fn is_punct(token: &TokenTree, mark: char) -> bool {
     matches!(token, TokenTree::Punct(punct)
         if punct.as_char() == mark && (punct.spacing() == Spacing::Alone || mark != ':'))
+}
+
+/// The line of `mod name` when a group is its body.
+fn module_of(before: &[TokenTree]) -> Option<usize> {
+    match before {
+        [.., TokenTree::Ident(word), TokenTree::Ident(_)] if word == "mod" => {
+            Some(word.span().start().line)
+        }
+        _ => None,
+    }
 }
 
 /// `Default for Config { … }`

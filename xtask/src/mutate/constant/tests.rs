@@ -182,6 +182,10 @@ fn a_comment_right_above_says_why_no_test_can_tell() {
         reason("// mutate: all of it\nconst A: M = M {\n    of: 1,\n};"),
         Some("all of it".to_owned())
     );
+    assert_eq!(
+        reason("// mutate: every one\nmod of {\n    const A: u8 = 1;\n}"),
+        Some("every one".to_owned())
+    );
 }
 
 #[test]
