@@ -3,29 +3,25 @@
 //! Each constant of `detect/` and `incident/` (thresholds, weights, windows, bounds, lists), each weight of a finding type and
 //! each default of the configuration is changed in a copy of the workspace, up and down, and the tests run until the first one
 //! breaks. What survives is a number that nobody would notice to be wrong. A constant whose change no test can see carries the
-//! reason, `// mutate: …`, in the comment above it. It takes an hour or two, so it is for whoever changes the policy.
+//! reason, `// mutate: …`, in the comment above it. It takes minutes to an hour, so it is for whoever
+//! changes the policy and no part of any gate.
 
 mod constant;
 mod copy;
+mod place;
 mod switch;
 mod trial;
 
 use crate::bpf::{self, Logging};
 use crate::exec::{self, Steps};
 use crate::setup::{self, Needs};
-use anyhow::{Context as _, Result, anyhow, ensure};
-use constant::{Constant, Home, Mutation};
+use anyhow::{Result, anyhow, ensure};
+use constant::Constant;
+use place::Place;
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use trial::{Bench, Outcome};
-
-/// Where the policy is written, from the workspace's root.
-const POLICY: [&str; 2] = ["detector/src/detect", "detector/src/incident"];
-/// Defaults stand here with their reasons, and in the code. Changed in one place only, the test that compares the
-/// two would notice each, whatever it is for.
-const DEFAULTS: &str = "detector/src/config/default.toml";
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -37,28 +33,19 @@ pub struct Args {
     list: bool,
 }
 
-/// A constant and where it is.
-struct Place {
-    /// As in Rust: `detect::rule::respawn::LOOP`.
-    path: String,
-    /// From the workspace's root.
-    file: PathBuf,
-    constant: Constant,
-}
-
 /// `cargo xtask mutate`.
 pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
     let wanted = |place: &Place| {
         args.only.is_empty() || args.only.iter().any(|name| place.path.contains(name))
     };
-    let mut places = find(&exec::workspace())?;
+    let mut places = place::all(&exec::workspace())?;
     places.retain(wanted);
     ensure!(
         !places.is_empty(),
         "no constant has such a name; `--list` shows them"
     );
     if args.list {
-        places.iter().for_each(list);
+        places.iter().for_each(|place| println!("{place}"));
         return Ok(ExitCode::SUCCESS);
     }
     // Who asks for one by its name wants to know, whatever its comment says.
@@ -86,44 +73,23 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
     unchanged(&mut steps, bench.run(&tests, Some(usize::MAX))?)?;
 
     let mut survivors = Vec::new();
-    let mut judge = |steps: &mut Steps, title: String, outcome: &Outcome| {
-        steps.describe(&told(outcome));
-        if matches!(outcome, Outcome::Survived | Outcome::NotBuilt(_)) {
-            survivors.push(format!("{title}: {}", told(outcome)));
-        }
-    };
-    for (first, place) in numbered(&tried) {
-        if apart.contains(place.constant.item()) || place.constant.home == Home::File {
-            continue;
-        }
+    let is_apart = |place: &Place| place.is_text() || apart.contains(place.constant.item());
+    for (first, place) in place::numbered(&tried).filter(|(_, place)| !is_apart(place)) {
         for (number, mutation) in (first..).zip(&place.constant.mutations) {
-            steps.begin(title(place, mutation));
+            steps.begin(place.title(mutation));
             let outcome = bench.run(&tests, Some(number))?;
-            judge(&mut steps, title(place, mutation), &outcome);
+            survivors.extend(judged(&mut steps, place.title(mutation), &outcome));
         }
     }
 
     steps.begin("build what is tried apart");
     copy::sync(&exec::workspace(), &bench.copy)?;
     bench.build(false)?.map_err(|errors| anyhow!("{errors}"))?;
-    for place in &tried {
-        if !apart.contains(place.constant.item()) && place.constant.home != Home::File {
-            continue;
-        }
+    for place in tried.iter().filter(|place| is_apart(place)) {
         for mutation in &place.constant.mutations {
-            steps.begin(title(place, mutation));
-            let outcome = with(&bench.copy, place, mutation, || {
-                match bench.build(false)? {
-                    Ok(tests) => bench.run(&tests, None),
-                    Err(errors) => {
-                        let error = errors.lines().find(|line| line.starts_with("error"));
-                        Ok(Outcome::NotBuilt(
-                            error.unwrap_or("no error said").to_owned(),
-                        ))
-                    }
-                }
-            })?;
-            judge(&mut steps, title(place, mutation), &outcome);
+            steps.begin(place.title(mutation));
+            let outcome = copy::with(&bench.copy, place, mutation, || bench.trial())?;
+            survivors.extend(judged(&mut steps, place.title(mutation), &outcome));
         }
     }
     steps.end();
@@ -141,15 +107,6 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
-}
-
-/// Each constant with the number of its first change.
-fn numbered(places: &[Place]) -> impl Iterator<Item = (usize, &Place)> {
-    places.iter().scan(0, |next, place| {
-        let first = *next;
-        *next += place.constant.mutations.len();
-        Some((first, place))
     })
 }
 
@@ -182,11 +139,12 @@ fn switch_all(
     places: &[Place],
     apart: &BTreeSet<&str>,
 ) -> Result<()> {
-    let switched = || numbered(places).filter(|(_, place)| !apart.contains(place.constant.item()));
+    let switched =
+        || place::numbered(places).filter(|(_, place)| !apart.contains(place.constant.item()));
     let scalars = switched().filter(|(_, place)| place.constant.is_scalar());
     let elsewhere: BTreeSet<&str> = scalars.map(|(_, place)| place.constant.item()).collect();
     let mut files = Vec::new();
-    source_files(workspace, Path::new("detector/src"), true, &mut files)?;
+    place::source_files(workspace, Path::new("detector/src"), true, &mut files)?;
     for file in files
         .iter()
         .filter(|file| file.extension().is_some_and(|of| of == "rs"))
@@ -195,7 +153,7 @@ fn switch_all(
             .filter(|(_, place)| place.file == *file)
             .map(|(first, place)| (first, &place.constant))
             .collect();
-        let mut source = switch::source(&read(workspace, file)?, &here, &elsewhere);
+        let mut source = switch::source(&copy::read(workspace, file)?, &here, &elsewhere);
         if file.ends_with("src/lib.rs") {
             source += &switch::choice();
         }
@@ -203,11 +161,18 @@ fn switch_all(
         if file.ends_with("incident/finding.rs") {
             source = source.replace("$weight:literal", "$weight:expr");
         }
-        if read(&bench.copy, file)? != source {
-            write(&bench.copy, &[(file.clone(), source)])?;
+        if copy::read(&bench.copy, file)? != source {
+            copy::write(&bench.copy, &[(file.clone(), source)])?;
         }
     }
     Ok(())
+}
+
+/// Says how a trial ended; gives the line to repeat at the end when no test noticed the change.
+fn judged(steps: &mut Steps, title: String, outcome: &Outcome) -> Option<String> {
+    steps.describe(&told(outcome));
+    matches!(outcome, Outcome::Survived | Outcome::NotBuilt(_))
+        .then(|| format!("{title}: {}", told(outcome)))
 }
 
 fn unchanged(steps: &mut Steps, outcome: Outcome) -> Result<()> {
@@ -220,163 +185,6 @@ fn unchanged(steps: &mut Steps, outcome: Outcome) -> Result<()> {
     Ok(())
 }
 
-/// All constants of the policy, in the order of their files.
-fn find(workspace: &Path) -> Result<Vec<Place>> {
-    let mut files = Vec::new();
-    for folder in POLICY {
-        source_files(workspace, Path::new(folder), false, &mut files)?;
-    }
-    files.sort();
-    let mut places = Vec::new();
-    for file in files {
-        let source = read(workspace, &file)?;
-        let constants = match file.extension().and_then(|of| of.to_str()) {
-            Some("toml") => constant::of_toml_lists(&source),
-            _ => {
-                constant::of_rust(&source).with_context(|| format!("reading {}", file.display()))?
-            }
-        };
-        places.extend(constants.into_iter().map(|constant| Place {
-            path: format!("{}::{}", module(&file), constant.name),
-            file: file.clone(),
-            constant,
-        }));
-    }
-    Ok(places)
-}
-
-/// Files below `folder`, with those of `tests` or without.
-fn source_files(
-    workspace: &Path,
-    folder: &Path,
-    tests: bool,
-    files: &mut Vec<PathBuf>,
-) -> Result<()> {
-    let entries = workspace.join(folder).read_dir();
-    for entry in entries.with_context(|| format!("reading {}", folder.display()))? {
-        let name = entry?.file_name();
-        let path = folder.join(&name);
-        if workspace.join(&path).is_dir() {
-            if tests || name != "tests" {
-                source_files(workspace, &path, tests, files)?;
-            }
-        } else if tests || name != "tests.rs" && name != "testing.rs" {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// `detector/src/detect/rule/respawn.rs` is `detect::rule::respawn`.
-fn module(file: &Path) -> String {
-    let path = file.with_extension("");
-    let inside = path.strip_prefix("detector/src").unwrap_or(&path);
-    let parts = inside.iter().map(|part| part.to_string_lossy());
-    parts
-        .filter(|part| part != "mod")
-        .collect::<Vec<_>>()
-        .join("::")
-}
-
-/// Runs `trial` while the copy is changed.
-fn with<T>(
-    copy: &Path,
-    place: &Place,
-    mutation: &Mutation,
-    trial: impl FnOnce() -> Result<T>,
-) -> Result<T> {
-    let mut changed = vec![(
-        place.file.clone(),
-        edited(&read(copy, &place.file)?, &mutation.edits),
-    )];
-    if place.file.ends_with("detect/config.rs") {
-        let (_, instead) = &mutation.edits[0];
-        let defaults = read(copy, Path::new(DEFAULTS))?;
-        changed.push((
-            DEFAULTS.into(),
-            with_default(&defaults, &place.constant.name, instead)?,
-        ));
-    }
-    let before = changed
-        .iter()
-        .map(|(file, _)| Ok((file.clone(), read(copy, file)?)));
-    let before = before.collect::<Result<Vec<_>>>()?;
-    write(copy, &changed)?;
-    let outcome = trial();
-    write(copy, &before)?;
-    outcome
-}
-
-/// The source with its edits done.
-fn edited(source: &str, edits: &[(std::ops::Range<usize>, String)]) -> String {
-    let mut changed = source.to_owned();
-    for (range, instead) in edits.iter().rev() {
-        changed.replace_range(range.clone(), instead);
-    }
-    changed
-}
-
-/// The configuration's defaults with another value of `key`.
-fn with_default(defaults: &str, key: &str, value: &str) -> Result<String> {
-    let lines = defaults.split_inclusive('\n');
-    let start = lines
-        .scan(0, |at, line| {
-            *at += line.len();
-            Some((*at - line.len(), line))
-        })
-        .find_map(|(at, line)| {
-            line.strip_prefix(key)?
-                .strip_prefix(" = ")
-                .map(|rest| at + line.len() - rest.len())
-        });
-    let start = start.with_context(|| format!("{DEFAULTS} has no {key}"))?;
-    let end = defaults[start..]
-        .find('\n')
-        .map_or(defaults.len(), |length| start + length);
-    Ok(edited(defaults, &[(start..end, value.to_owned())]))
-}
-
-fn read(root: &Path, file: &Path) -> Result<String> {
-    fs::read_to_string(root.join(file)).with_context(|| format!("reading {}", file.display()))
-}
-
-fn write(root: &Path, files: &[(PathBuf, String)]) -> Result<()> {
-    for (file, text) in files {
-        fs::write(root.join(file), text).with_context(|| format!("writing {}", file.display()))?;
-    }
-    Ok(())
-}
-
-fn list(place: &Place) {
-    let Constant {
-        line,
-        value,
-        exempt,
-        mutations,
-        ..
-    } = &place.constant;
-    let what: Vec<&str> = mutations
-        .iter()
-        .map(|mutation| mutation.what.as_str())
-        .collect();
-    let what = match exempt {
-        Some(reason) => format!("not tried: {reason}"),
-        None => what.join(", "),
-    };
-    println!(
-        "{} ({}:{line}) {value}  {what}",
-        place.path,
-        place.file.display()
-    );
-}
-
-fn title(place: &Place, mutation: &Mutation) -> String {
-    format!(
-        "{} = {} {}",
-        place.path, place.constant.value, mutation.what
-    )
-}
-
 fn told(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Broke(test) => format!("broke {test}"),
@@ -385,6 +193,3 @@ fn told(outcome: &Outcome) -> String {
         Outcome::NotBuilt(words) => format!("NOT BUILT: {words}"),
     }
 }
-
-#[cfg(test)]
-mod tests;

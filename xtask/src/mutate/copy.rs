@@ -1,9 +1,16 @@
 //! A copy of the workspace to change things in: the user's own files are read only.
 
+use super::constant::Mutation;
+use super::place::Place;
 use anyhow::{Context as _, Result};
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Defaults stand here with their reasons, and in the code. Changed in one place only, the test that compares the
+/// two would notice each, whatever it is for.
+const DEFAULTS: &str = "detector/src/config/default.toml";
 
 /// What is no source: what cargo builds, and whatever hides.
 fn is_source(name: &OsString) -> bool {
@@ -48,6 +55,77 @@ pub fn sync(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Runs `trial` while the copy is changed.
+pub fn with<T>(
+    copy: &Path,
+    place: &Place,
+    mutation: &Mutation,
+    trial: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let mut changed = vec![(
+        place.file.clone(),
+        edited(&read(copy, &place.file)?, &mutation.edits),
+    )];
+    if place.file.ends_with("detect/config.rs") {
+        let (_, instead) = &mutation.edits[0];
+        let defaults = read(copy, Path::new(DEFAULTS))?;
+        changed.push((
+            DEFAULTS.into(),
+            with_default(&defaults, &place.constant.name, instead)?,
+        ));
+    }
+    let before = changed
+        .iter()
+        .map(|(file, _)| Ok((file.clone(), read(copy, file)?)));
+    let before = before.collect::<Result<Vec<_>>>()?;
+    write(copy, &changed)?;
+    let outcome = trial();
+    write(copy, &before)?;
+    outcome
+}
+
+/// The source with its edits done.
+pub fn edited(source: &str, edits: &[(Range<usize>, String)]) -> String {
+    let mut changed = source.to_owned();
+    for (range, instead) in edits.iter().rev() {
+        changed.replace_range(range.clone(), instead);
+    }
+    changed
+}
+
+/// The configuration's defaults with another value of `key`.
+fn with_default(defaults: &str, key: &str, value: &str) -> Result<String> {
+    let lines = defaults.split_inclusive('\n');
+    let start = lines
+        .scan(0, |at, line| {
+            *at += line.len();
+            Some((*at - line.len(), line))
+        })
+        .find_map(|(at, line)| {
+            line.strip_prefix(key)?
+                .strip_prefix(" = ")
+                .map(|rest| at + line.len() - rest.len())
+        });
+    let start = start.with_context(|| format!("{DEFAULTS} has no {key}"))?;
+    let end = defaults[start..]
+        .find('\n')
+        .map_or(defaults.len(), |length| start + length);
+    Ok(edited(defaults, &[(start..end, value.to_owned())]))
+}
+
+/// A file below `root`.
+pub fn read(root: &Path, file: &Path) -> Result<String> {
+    fs::read_to_string(root.join(file)).with_context(|| format!("reading {}", file.display()))
+}
+
+/// Writes files below `root`.
+pub fn write(root: &Path, files: &[(PathBuf, String)]) -> Result<()> {
+    for (file, text) in files {
+        fs::write(root.join(file), text).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +156,19 @@ mod tests {
             [Some("a".to_owned()), Some("b".to_owned()), None, None]
         );
         fs::remove_dir_all(folder).expect("removed");
+    }
+
+    #[test]
+    fn a_default_is_changed_in_its_line_alone() {
+        let defaults =
+            "# window_s = 3 is too short\nmax_window_s = 4\nwindow_s = 10\nclear_after_s = 10\n";
+        let changed = with_default(defaults, "window_s", "20");
+        assert_eq!(
+            changed.ok().as_deref(),
+            Some(
+                "# window_s = 3 is too short\nmax_window_s = 4\nwindow_s = 20\nclear_after_s = 10\n"
+            )
+        );
+        assert!(with_default(defaults, "absent", "20").is_err());
     }
 }

@@ -219,3 +219,6 @@ pub fn blamed<'a>(said: &str, names: impl Iterator<Item = &'a str>) -> BTreeSet<
     }
     names.filter(|name| words.contains(name)).collect()
 }
+
+#[cfg(test)]
+mod tests;

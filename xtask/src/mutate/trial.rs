@@ -87,6 +87,18 @@ impl Bench {
             .context("cargo names no test program")
     }
 
+    /// Builds the copy as it is and runs its tests.
+    pub fn trial(&self) -> Result<Outcome> {
+        match self.build(false)? {
+            Ok(tests) => self.run(&tests, None),
+            Err(errors) => {
+                let error = errors.lines().find(|line| line.starts_with("error"));
+                let error = error.unwrap_or("no error said").to_owned();
+                Ok(Outcome::NotBuilt(error))
+            }
+        }
+    }
+
     /// Runs `tests` until the first one breaks. `choice`: the change that is tried, where all are built in.
     pub fn run(&self, tests: &Path, choice: Option<usize>) -> Result<Outcome> {
         for filters in STAGES {
