@@ -275,3 +275,17 @@ fn the_last_seconds_of_a_thousand_that_wait_are_remembered_and_of_all_that_work(
     };
     assert_eq!((count(waits), count(works)), (1_024, 1_100));
 }
+
+#[test]
+fn facts_of_eight_thousand_executables_are_remembered() {
+    let mut bench = Bench::new();
+    for n in 0..8_193 {
+        bench.packaged(&format!("/usr/bin/{n}"));
+    }
+    let mut asked = |n: u32| {
+        let before = bench.requests().len();
+        bench.exec(&exec(key(900 + n, T), INIT, &format!("/usr/bin/{n}")));
+        bench.requests().len() - before
+    };
+    assert_eq!((asked(1), asked(0)), (0, 1), "the one used longest ago");
+}

@@ -72,6 +72,26 @@ fn a_fresh_program_of_a_service_account_is_a_warning() {
 }
 
 #[test]
+fn a_program_is_fresh_for_ten_minutes() {
+    for (age_s, expected) in [(599, Warning), (600, Info)] {
+        let mut bench = Bench::new();
+        let mut id = file_id("/opt/tool");
+        // It is executed ten seconds after boot.
+        id.ctime_sec = BOOT_UNIX_S + 10 - age_s;
+        child_of(&mut bench, INIT, "/opt/tool", |exec| {
+            exec.uid = 33;
+            exec.executable.id = id;
+        });
+        bench.file(&crate::detect::testing::facts(
+            id,
+            "/opt/tool",
+            crate::input::Owner::Unowned,
+        ));
+        assert_eq!(said(&mut bench), [(NewBinary, expected)], "{age_s} s");
+    }
+}
+
+#[test]
 fn a_package_manager_excuses_what_it_runs() {
     let mut bench = Bench::new();
     let apt = key(800, T);

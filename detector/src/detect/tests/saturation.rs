@@ -205,3 +205,19 @@ fn load_that_follows_connections_with_a_correlation_of_a_half_is_theirs() {
     assert_eq!(found(16.0, 8.0), Some(true));
     assert_eq!(found(14.0, 12.0), Some(false));
 }
+
+#[test]
+fn one_process_is_named_from_seven_tenths_of_its_groups_load_on() {
+    let named = |ms: u64| {
+        let (mut host, mut rule) = (Host::new(), CpuSaturation::default());
+        let (one, other) = (host.program(900), host.program(901));
+        let mut signals = Vec::new();
+        for _ in 0..12 {
+            signals = host.saturation(&mut rule, &[(one, ms), (other, 2_000 - ms)]);
+        }
+        blamed(&signals)
+    };
+    let one = key(900, SECOND + 900);
+    assert_eq!(named(1_400), [(one, Culprit::Process)]);
+    assert_eq!(named(1_399), [(one, Culprit::Group)]);
+}

@@ -244,3 +244,15 @@ fn load_is_over_half_a_minute_after_it_ended_and_is_told_so() {
         (Change::Resolved, Some(at_ns))
     );
 }
+
+#[test]
+fn two_updates_are_five_seconds_apart() {
+    let mut bench = Bench::new();
+    let of = run(&mut bench, 900, "/dev/shm/x", 33);
+    bench.unit(of, "/dev/shm/x", "shop.service", "www-data");
+    let updated = (1..=60).find(|_| {
+        bench.second();
+        bench.incidents().len() > 1
+    });
+    assert_eq!(updated, Some(5));
+}
