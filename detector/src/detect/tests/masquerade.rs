@@ -92,6 +92,24 @@ fn a_kernel_threads_name_is_a_lie_wherever_a_process_shows_it() {
 }
 
 #[test]
+fn what_ps_shows_in_brackets_is_a_kernel_threads_name_only_there() {
+    for (name, is_lie) in [
+        ("[migration/0]", true),
+        ("[rcu_preempt]", true),
+        ("[watchdogd]", true),
+        ("migration/0", false),
+        ("[php]", false),
+    ] {
+        let mut bench = Bench::new();
+        child_of(&mut bench, INIT, "/usr/bin/perl", |exec| {
+            argv(exec, &[name])
+        });
+        bench.packaged("/usr/bin/perl");
+        assert_eq!(!lies(&mut bench).is_empty(), is_lie, "{name}");
+    }
+}
+
+#[test]
 fn a_kernel_thread_and_names_that_only_begin_alike_are_no_lies() {
     for path in [
         "/usr/bin/kworklog",
