@@ -23,6 +23,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use trial::{Bench, Outcome};
 
+/// Changes that are sooner built one by one, ten seconds each, than all at once.
+const FEW: usize = 12;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// Only constants whose path contains this, such as `respawn::LOOP`; again for more
@@ -66,9 +69,17 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
         target: folder.join("target"),
         object,
     };
-    steps.begin("build all changes at once");
-    let (tests, apart) = build_all(&bench, &tried)?;
-    steps.describe(&format!("but for {} constants", apart.len()));
+    let (tests, apart) = if changes > FEW {
+        steps.begin("build all changes at once");
+        let (tests, apart) = build_all(&bench, &tried)?;
+        steps.describe(&format!("but for those of {} constants", apart.len()));
+        (tests, apart)
+    } else {
+        steps.begin("build the copy");
+        copy::sync(&exec::workspace(), &bench.copy)?;
+        let all = tried.iter().map(|place| place.constant.item());
+        (built(bench.build(false)?)?, all.collect())
+    };
     steps.begin("try the tests without a change");
     unchanged(&mut steps, bench.run(&tests, Some(usize::MAX))?)?;
 
@@ -84,7 +95,7 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
 
     steps.begin("build what is tried apart");
     copy::sync(&exec::workspace(), &bench.copy)?;
-    bench.build(false)?.map_err(|errors| anyhow!("{errors}"))?;
+    built(bench.build(false)?)?;
     for place in tried.iter().filter(|place| is_apart(place)) {
         for mutation in &place.constant.mutations {
             steps.begin(place.title(mutation));
@@ -166,6 +177,10 @@ fn switch_all(
         }
     }
     Ok(())
+}
+
+fn built(tests: Result<PathBuf, String>) -> Result<PathBuf> {
+    tests.map_err(|errors| anyhow!("the copy cannot be built:\n{errors}"))
 }
 
 /// Says how a trial ended; gives the line to repeat at the end when no test noticed the change.
