@@ -198,8 +198,8 @@ fn a_rise_by_a_quarter_of_a_percent_a_second_is_steady_and_by_half_a_percent_is_
 fn load_that_follows_connections_with_a_correlation_of_a_half_is_theirs() {
     let found = |own: f64, theirs: f64| {
         let sign = |up: bool| if up { 1.0 } else { -1.0 };
-        let ms = move |n: u64| 300.0 + theirs * sign(n % 2 == 0) + own * sign(n % 4 < 2);
-        steady(ms, |n| 10.0 + sign(n % 2 == 0)).map(|(_, warns)| warns)
+        let ms = move |n: u64| 300.0 + theirs * sign(n.is_multiple_of(2)) + own * sign(n % 4 < 2);
+        steady(ms, |n| 10.0 + sign(n.is_multiple_of(2))).map(|(_, warns)| warns)
     };
     // Correlations of 0.45 and 0.65.
     assert_eq!(found(16.0, 8.0), Some(true));
