@@ -36,7 +36,7 @@ pub enum Outcome {
     Survived,
     /// A test did not end.
     Endless,
-    /// There is nothing to run: the compiler's first words.
+    /// The compiler noticed, before any test (an index of a test lies outside of a shorter array): its first words.
     NotBuilt(String),
 }
 

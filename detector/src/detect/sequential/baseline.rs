@@ -397,6 +397,12 @@ mod tests {
             (at(12 + 24) - at(4 + 24)).abs() < 1e-9,
             "another day of the week was not seen"
         );
+        assert_eq!(at(12), at(12 + 168), "a week later");
+        assert_eq!(
+            at(12 + 84),
+            at(12 + 24),
+            "half a week later it was not seen"
+        );
     }
 
     #[test]
