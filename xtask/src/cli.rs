@@ -1,6 +1,6 @@
 //! What `cargo xtask` understands, and the help that teaches it by example.
 
-use crate::{bench, build, demo, run, setup, test, vm};
+use crate::{bench, build, demo, mutate, run, setup, test, vm};
 use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -13,6 +13,7 @@ Examples:
   cargo xtask bench detection --write docs  recall, precision, delays and false alarms, kept in docs/
   cargo xtask vm --kernel 5.10,7.x          the oldest and the newest kernel, emulated
   cargo xtask bench engine --write docs     inputs a second and memory of the engine, kept in docs/
+  cargo xtask mutate --only respawn::       is each constant of that file held by a test? (slow)
   cargo xtask build --debug                 with logging from inside the probes
   cargo xtask --toolchain distro setup      the distribution's BPF compiler instead of rustup's nightly";
 
@@ -42,6 +43,8 @@ pub enum Verb {
     Lint,
     /// Measure what the documentation states, such as `bench detection`
     Bench(bench::Args),
+    /// Change every constant of the policy, one at a time, and see which test breaks
+    Mutate(mutate::Args),
     /// Stage an attack on a small web site and watch the daemon notice
     Demo(demo::Args),
     /// Load every probe on other kernels, in an emulated machine

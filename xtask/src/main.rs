@@ -10,6 +10,7 @@ mod demo;
 mod exec;
 mod facts;
 mod lint;
+mod mutate;
 mod privilege;
 mod run;
 mod services;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::verb(setup, args),
         Verb::Lint => lint::verb(setup),
         Verb::Bench(args) => bench::verb(setup, args),
+        Verb::Mutate(args) => mutate::verb(setup, args),
         Verb::Demo(args) => demo::verb(setup, args),
         Verb::Vm(args) => vm::verb(setup, args),
     };

@@ -175,6 +175,38 @@ mod tests {
     }
 
     #[test]
+    fn the_first_of_every_list_is_known_and_eight_marks_are_told() {
+        for name in ["xmrig", "kdevtmpfsi"] {
+            assert_eq!(words(&[name], ""), [name]);
+        }
+        let marks = [
+            "stratum2+tcp://",
+            "--cpu-priority=",
+            "--wallet-address",
+            "stratum+ssl://",
+            "--donate-level",
+            "--nicehash",
+            "--algo=rx/0",
+            "stratum+tcp://",
+            "stratum+udp://",
+            "yespower",
+        ];
+        let told = words(&["x"], &marks.join("\0"));
+        assert_eq!(told.len(), 8, "{told:?}");
+        for mark in marks {
+            let told = words(&["x"], &format!("x\0{mark}\0"));
+            assert_eq!(
+                told,
+                [if mark == "--nicehash" {
+                    " --nicehash"
+                } else {
+                    mark
+                }]
+            );
+        }
+    }
+
+    #[test]
     fn a_list_with_an_unknown_key_is_refused() {
         assert!(Indicators::parse("[[list]]\nsource = \"x\"\nname = [\"x\"]").is_err());
     }

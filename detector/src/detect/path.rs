@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn places_are_told_apart() {
         use PathClass::*;
-        let cases: [(&[u8], PathClass); 22] = [
+        let cases: [(&[u8], PathClass); 24] = [
             (b"/usr/bin/php8.2", System),
             (b"/usr/local/bin/tool", Other),
             (b"/lib64/ld-linux-x86-64.so.2", System),
@@ -182,6 +182,8 @@ mod tests {
             (b"/var/www/shop/run.sh", WebRoot),
             (b"/var/www/shop/.git/hooks/x", Hidden),
             (b"/home/shop/public_html/wp-content/cache/x", WebWritable),
+            (b"/home/shop/public_html/run.sh", WebRoot),
+            (b"/home/shop/htdocs/uploads/x", WebWritable),
             (b"/home/anna/.cargo/bin/cargo", Home),
             (b"/root/.local/bin/x", Home),
             (b"/home/anna/src/.../x", Hidden),

@@ -46,6 +46,7 @@ mod tests {
     #[test]
     fn subdomains_count_and_lookalikes_do_not() {
         assert!(is_pool(b"pool.SupportXMR.com"));
+        assert!(is_pool(b"eth.2miners.com"));
         assert!(is_pool(b"f2pool.com."));
         assert!(!is_pool(b"notf2pool.com"));
         assert!(!is_pool(b"f2pool.com.example"));

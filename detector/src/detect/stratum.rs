@@ -150,6 +150,7 @@ const SERVER: [(&[u8], &str, Dialect, u16); 7] = [
 ];
 
 /// Members of a line, one bit each.
+// mutate: names of bits, of which any other would do
 mod member {
     pub const LOGIN: u16 = 1;
     pub const PASS: u16 = 1 << 1;

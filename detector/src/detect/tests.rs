@@ -1,6 +1,7 @@
 //! The engine as a whole: one file per question.
 
 mod accounting;
+mod blame;
 mod bounds;
 mod enrichment;
 mod founding;
@@ -9,8 +10,11 @@ mod listener;
 mod load;
 mod masquerade;
 mod mining;
+mod names;
 mod respawn;
 mod rules;
+mod saturation;
 mod scripts;
 mod storm;
 mod trust;
+mod watch;

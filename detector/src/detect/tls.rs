@@ -109,6 +109,13 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_at_most_as_long_as_dns_allows() {
+        let found = |bytes: usize| server_name(&hello(&vec![b'a'; bytes]));
+        assert_eq!(found(253), Some(Some(vec![b'a'; 253].into())));
+        assert_eq!(found(254), Some(None));
+    }
+
+    #[test]
     fn any_bytes_give_an_answer_and_never_a_panic() {
         let whole = hello(b"pool.example");
         for cut in 0..whole.len() {

@@ -244,6 +244,41 @@ mod tests {
         }
     }
 
+    /// What a responder reads as confidence where one warning is all there is.
+    #[test]
+    fn alone_a_pools_language_says_most_and_traffic_and_steal_least() {
+        let alone: Vec<(&str, f64)> = FindingType::ALL
+            .iter()
+            .map(|kind| {
+                let judged = assess(&[finding(*kind, Severity::Warning, false)], false);
+                (kind.name(), judged.confidence)
+            })
+            .collect();
+        let expected = [
+            ("impact.cpu_saturation", 0.45),
+            ("impact.compute_hijacking", 0.5),
+            ("impact.traffic_saturation", 0.05),
+            ("impact.cpu_steal", 0.05),
+            ("impact.process_storm", 0.35),
+            ("execution.new_binary", 0.55),
+            ("execution.new_script", 0.45),
+            ("execution.fileless", 0.8),
+            ("execution.deleted_executable", 0.7),
+            ("execution.modified_package_file", 0.65),
+            ("execution.from_writable_dir", 0.45),
+            ("execution.web_server_spawned_shell", 0.5),
+            ("execution.known_indicator", 0.6),
+            ("defense_evasion.masqueraded_name", 0.65),
+            ("defense_evasion.preloaded_library", 0.55),
+            ("persistence.respawn", 0.5),
+            ("c2.mining_protocol", 0.85),
+            ("c2.connection_storm", 0.6),
+            ("c2.new_destination", 0.5),
+            ("agent.event_loss", 0.0),
+        ];
+        assert_eq!(alone, expected);
+    }
+
     #[test]
     fn every_weight_is_a_chance_and_only_what_never_counts_may_weigh_nothing() {
         for kind in FindingType::ALL {

@@ -1,5 +1,7 @@
 //! Severity, correlation and life of incidents, through the engine.
 
+mod bounds;
+
 use std::collections::BTreeSet;
 
 use crate::{

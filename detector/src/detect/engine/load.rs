@@ -84,7 +84,7 @@ impl Engine {
         load.usage.close(scan.at_ns, pass, &mut world.table);
         load.bank.advance(scan.at_ns, scan.unix_ns);
         let look = load.look(scan.at_ns, pass, &world.config);
-        let accepts = scan.accepts.iter().map(|accepts| accepts.count).sum();
+        let accepts: u64 = scan.accepts.iter().map(|accepts| accepts.count).sum();
         // A backup that saturates says nothing about how many customers are usual.
         let serves = |key| world.table.get(key).is_some_and(traffic_saturation::serves);
         let rush = load.saturation.is_open(serves);
@@ -92,7 +92,7 @@ impl Engine {
         let saturation = load
             .saturation
             .pass(&load.usage, world, &mut load.bank, look);
-        let accepts_per_s = load.inbound.per_s();
+        let accepts_per_s = traffic_saturation::per_s(accepts, pass.elapsed_ns);
         let hijacking =
             load.hijacking
                 .pass(&load.usage, world, &mut load.bank, accepts_per_s, look);

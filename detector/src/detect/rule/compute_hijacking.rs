@@ -197,7 +197,8 @@ impl Steady {
         let off = self.used.add(sum.cores, weight);
         let _off = self.wanted.add(sum.cores + sum.waiting, weight);
         let accepts_off = self.accepts.add(accepts, weight);
-        self.together += weight * (off * accepts_off - self.together);
+        // As the variances: the way from nothing to the first value is no deviation.
+        self.together = (1.0 - weight) * (self.together + weight * off * accepts_off);
         #[expect(clippy::cast_precision_loss, reason = "switches of a second")]
         let switches = sum.switches as f64;
         self.switches += weight * (switches - self.switches);

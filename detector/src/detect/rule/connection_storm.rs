@@ -138,3 +138,29 @@ impl Window {
 pub fn is_elsewhere(address: IpAddr, outside: bool) -> bool {
     outside || !address.is_loopback()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_a_window_are_remembered_up_to_a_thousand() {
+        let mut rule = ConnectionStorm::default();
+        let nobody = ProcessKey {
+            tgid: 0,
+            start_ns: 0,
+        };
+        let mut told = Vec::new();
+        for n in 0..2_000_u32 {
+            let mut connection: Connection = zerocopy::FromZeros::new_zeroed();
+            connection.change = change::ATTEMPT;
+            connection.remote[12..].copy_from_slice(&n.to_be_bytes());
+            told.extend(rule.judge((nobody, None), &connection));
+        }
+        let window = rule.windows.peek(&(nobody, None)).expect("counted");
+        assert_eq!(
+            (told.len(), window.attempts, window.addresses.len()),
+            (1, 2_000, 1_024)
+        );
+    }
+}

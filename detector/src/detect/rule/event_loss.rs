@@ -92,4 +92,30 @@ mod tests {
         );
         assert_eq!(rule.pass(200 * second, &[]), None);
     }
+
+    #[test]
+    fn what_goes_on_is_told_again_after_a_minute_and_not_before() {
+        let second = 1_000_000_000;
+        let again = |after_ns: u64| {
+            let mut rule = EventLoss::default();
+            let _first = rule.pass(second, &[loss("exec_dropped", 1)]);
+            rule.pass(second + after_ns, &[loss("exec_dropped", 2)])
+        };
+        assert_eq!(again(60 * second - 1), None);
+        assert_eq!(again(60 * second), Some(vec![loss("exec_dropped", 2)]));
+    }
+
+    #[test]
+    fn beyond_thirty_two_classes_the_rest_is_added_to_the_last() {
+        let names: Vec<&'static str> = "abcdefghijklmnopqrstuvwxyzABCDEFGH"
+            .split("")
+            .filter(|name| !name.is_empty())
+            .collect();
+        let mut losses = Vec::new();
+        for name in &names {
+            add(&mut losses, loss(name, 1));
+        }
+        assert_eq!((names.len(), losses.len()), (34, 32));
+        assert_eq!(losses.last(), Some(&loss("F", 3)));
+    }
 }

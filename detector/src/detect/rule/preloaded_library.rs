@@ -78,3 +78,47 @@ impl PreloadedLibrary {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{detect::Config, input::Preload};
+
+    #[test]
+    fn what_was_told_is_remembered_of_two_hundred_and_fifty_six_objects() {
+        let mut world = World::new(Config::default());
+        let of = ProcessKey {
+            tgid: 900,
+            start_ns: 1,
+        };
+        let _process = world.ensure(of);
+        let mut rule = PreloadedLibrary::default();
+        let mut told = |inode: u64| {
+            let facts = ProcessFacts {
+                process: of,
+                executable_path: None,
+                script_path: None,
+                working_directory: None,
+                cgroup: None,
+                unit: None,
+                container_id: None,
+                user_name: None,
+                title: None,
+                preloads: vec![Preload {
+                    from: PreloadFrom::SystemFile,
+                    path: b"/opt/h.so".as_slice().into(),
+                    id: Some(ExecutableId {
+                        dev: 1,
+                        inode,
+                        ctime_sec: 0,
+                        ctime_nsec: 0,
+                    }),
+                    owner: Owner::Unowned,
+                }],
+            };
+            rule.judge(&facts, &world).is_some()
+        };
+        assert!((0..257).all(&mut told));
+        assert_eq!((told(1), told(0)), (false, true));
+    }
+}

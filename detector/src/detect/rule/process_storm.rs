@@ -207,3 +207,17 @@ fn severity(group: ProcessKey, usage: &Usage, world: &World) -> Severity {
         Severity::Warning
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_thousand_groups_are_counted_in_one_pass() {
+        let mut rule = ProcessStorm::default();
+        for tgid in 0..5_000 {
+            rule.forked(ProcessKey { tgid, start_ns: 1 });
+        }
+        assert_eq!(rule.counts.len(), 4_096);
+    }
+}

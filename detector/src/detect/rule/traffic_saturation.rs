@@ -75,8 +75,9 @@ impl Inbound {
     }
 }
 
+/// Connections a second.
 #[expect(clippy::cast_precision_loss, reason = "connections of some seconds")]
-fn per_s(count: u64, elapsed_ns: u64) -> f64 {
+pub fn per_s(count: u64, elapsed_ns: u64) -> f64 {
     count as f64 * 1e9 / (elapsed_ns.max(1) as f64)
 }
 
@@ -143,5 +144,26 @@ mod tests {
             inbound.pass(50, PASS, false);
         }
         assert!(!inbound.is_rush(), "an hour later it is");
+    }
+
+    #[test]
+    fn five_connections_a_second_may_be_a_rush() {
+        for (count, expected) in [(50, true), (49, false)] {
+            let mut inbound = after(700, 0);
+            inbound.pass(count, PASS, true);
+            assert_eq!(inbound.is_rush(), expected, "{count} in ten seconds");
+        }
+    }
+
+    #[test]
+    fn an_hour_later_a_second_counts_as_one_of_an_hour() {
+        let mut inbound = after(7_210, 4);
+        inbound.pass(40, PASS, false);
+        for _ in 0..10 {
+            inbound.pass(4, PASS, false);
+        }
+        // 4 + 36 / 3,600
+        let usual = inbound.usual_per_s().unwrap_or_default();
+        assert!((usual - 4.01).abs() < 1e-6, "{usual}");
     }
 }

@@ -371,7 +371,7 @@ mod tests {
             let _ = host.run(of(n), 2, true, true);
             let _ = host.run(of(n), 65, false, true);
         }
-        assert_eq!((host.bank.len(), host.bank.forgotten), (MAX_BASELINES, 744));
+        assert_eq!((host.bank.len(), host.bank.forgotten), (256, 744));
         assert!(
             host.bank.entries.peek(&of(999)).is_some()
                 && host.bank.entries.peek(&of(743)).is_none()
@@ -392,5 +392,39 @@ mod tests {
         again.load(&told[0]);
         let baseline = |bank: &Bank| bank.entries.peek(&php).expect("known").baseline.clone();
         assert_eq!(baseline(&again), baseline(&host.bank));
+    }
+
+    #[test]
+    fn what_changed_is_told_after_five_minutes_eight_at_a_time() {
+        let mut host = Host::new();
+        let of = |n: usize| Identity::named("saturation", &n.to_le_bytes());
+        for n in 0..9 {
+            let _ = host.run(of(n), 1, true, true);
+            let _ = host.run(of(n), 1, false, true);
+        }
+        let since = host.second - 16;
+        let mut due = |second: u64| {
+            let at_ns = second * SECOND;
+            host.bank
+                .advance(at_ns, i64::try_from(at_ns).expect("small"));
+            host.bank.due().len()
+        };
+        assert_eq!([due(since + 299), due(since + 300)], [0, 1], "the first");
+        assert_eq!([due(since + 400), due(since + 400)], [8, 0]);
+    }
+
+    #[test]
+    fn all_that_changed_is_told_eight_a_pass() {
+        let mut host = Host::new();
+        for n in 0..20_usize {
+            let of = Identity::named("saturation", &n.to_le_bytes());
+            let _ = host.run(of, 1, true, true);
+            let _ = host.run(of, 1, false, true);
+        }
+        let at_ns = (host.second + 600) * SECOND;
+        host.bank
+            .advance(at_ns, i64::try_from(at_ns).expect("small"));
+        let told = [0; 4].map(|_| host.bank.due().len());
+        assert_eq!(told, [8, 8, 4, 0]);
     }
 }

@@ -279,7 +279,10 @@ fn logistic(odds: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::model::SATURATION, *};
+    use super::{
+        super::model::{self, SATURATION},
+        *,
+    };
 
     /// Days in which every burst lasts `length_s` and there are `bursts` of them.
     fn days(days: u32, bursts: u32, length_s: u32) -> Baseline {
@@ -394,6 +397,12 @@ mod tests {
             (at(12 + 24) - at(4 + 24)).abs() < 1e-9,
             "another day of the week was not seen"
         );
+        assert_eq!(at(12), at(12 + 168), "a week later");
+        assert_eq!(
+            at(12 + 84),
+            at(12 + 24),
+            "half a week later it was not seen"
+        );
     }
 
     #[test]
@@ -413,5 +422,87 @@ mod tests {
         let _ = baseline.turn(2 * 24, false);
         // (50 + 4 × 0.12) / 104 = 0.485, and one standard error of 0.049.
         assert!((baseline.table(&SATURATION, 50)[0] - 0.534).abs() < 0.002);
+    }
+
+    /// What one day, or three, of runs of that length teach a model about its first second.
+    fn taught(model: &Model, days: u32, length_s: u32) -> f64 {
+        let mut baseline = Baseline::new(0);
+        for day in 0..days {
+            let _ = baseline.turn(day * 24, false);
+            for _ in 0..1_000 {
+                baseline.learn_run(length_s, 3);
+            }
+        }
+        let _ = baseline.turn((days + 1) * 24, false);
+        baseline.table(model, 100)[0]
+    }
+
+    #[test]
+    fn what_a_second_is_worth_is_held_within_the_limits_of_its_kind() {
+        // Without history after a busy second and after an idle one; never seen to go on, always seen to, for three days.
+        for (model, expected) in [
+            (&model::SATURATION, [0.12, 0.05, 0.05, 0.8, 0.97]),
+            (&model::STEADY, [0.8, 0.8, 0.8, 0.885, 0.99]),
+            (&model::STEAL, [0.35, 0.05, 0.05, 0.8, 0.97]),
+            (&model::STORM, [0.25, 0.05, 0.05, 0.8, 0.97]),
+        ] {
+            let unknown = Baseline::new(0).table(model, 3);
+            let probabilities = [
+                unknown[0],
+                unknown[12],
+                taught(model, 1, 1),
+                taught(model, 1, 600),
+                taught(model, 3, 600),
+            ];
+            assert_eq!(probabilities, expected, "{}", model.name);
+        }
+    }
+
+    #[test]
+    fn an_hour_is_shrunk_towards_two_minutes_of_its_week_and_excuses_more_than_it_accuses() {
+        let week = [1_000.0, 500.0];
+        // (120 + 120 / 2) / 240 = 3/4: odds of three.
+        assert!((shift(week, [120.0, 120.0]) - 3_f64.ln()).abs() < 1e-9);
+        assert_eq!(
+            (shift(week, [1e6, 1e6]), shift(week, [1e6, 0.0])),
+            (1.5, -0.5)
+        );
+    }
+
+    #[test]
+    fn what_was_known_fades_by_a_tenth_a_day_and_is_forgotten_below_a_quarter_of_a_second() {
+        let mut baseline = days(1, 600, 2);
+        let _ = baseline.turn(2 * 24, false);
+        assert_eq!((baseline.seen[0], baseline.days[0]), (600.0, 1));
+        let _ = baseline.turn(3 * 24, false);
+        assert!((baseline.seen[0] - 540.0).abs() < 1e-3);
+        // 600 × 0.9^73 = 0.27, and a tenth less is 0.247.
+        let forgotten = (4..200).find(|day| {
+            let _ = baseline.turn(day * 24, false);
+            baseline.days[0] == 0
+        });
+        assert_eq!(forgotten, Some(2 + 74));
+    }
+
+    #[test]
+    fn of_an_absence_ninety_days_are_gone_through() {
+        let mut baseline = days(1, 600, 2);
+        let _ = baseline.turn(1_000 * 24, false);
+        // Two to learn, then 600 × 0.9^88.
+        assert!(
+            (baseline.seen[0] - 0.0565).abs() < 0.0005,
+            "{}",
+            baseline.seen[0]
+        );
+    }
+
+    #[test]
+    fn an_established_program_learns_by_the_hour_until_its_last_new_hour() {
+        let untaught = Baseline::new(100).table(&SATURATION, 3);
+        let mut baseline = Baseline::new(100);
+        assert!(baseline.turn(147, true));
+        baseline.learn_run(9, 4);
+        assert!(baseline.turn(148, true));
+        assert_ne!(baseline.table(&SATURATION, 3), untaught);
     }
 }

@@ -101,4 +101,21 @@ mod tests {
             assert_eq!(Identity::parse(bad), None, "{bad}");
         }
     }
+
+    /// Or the habits a host has learned would be nobody's after an update.
+    #[test]
+    fn an_identity_is_stored_under_the_same_name_for_ever() {
+        for (identity, text) in [
+            (
+                Identity::packaged("saturation", b"/usr/bin/xz"),
+                "cpu:dd087003bad217f296875fe4ea56d3c2",
+            ),
+            (
+                Identity::named("steal", b"host"),
+                "cpu:1c1bde3fc2b95ca0f989177c45438ad5",
+            ),
+        ] {
+            assert_eq!(identity.text(), text);
+        }
+    }
 }

@@ -5,6 +5,7 @@ pub const BUSY: usize = 12;
 /// Ages of idle gaps: 1, 2–3, … 32–63 s. After a longer gap a busy second is news for everybody.
 pub const IDLE: usize = 6;
 /// All conditions that are learned.
+// mutate: the sum of the two above, which are tried
 pub const CONDITIONS: usize = BUSY + IDLE;
 
 /// A busy run or an idle gap, and its length so far in s (at least 1).

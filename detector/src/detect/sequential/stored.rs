@@ -184,4 +184,15 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_is_written_is_version_1_and_no_count_is_more_than_a_year() {
+        let read = |seen: f32| {
+            let mut baseline = some();
+            baseline.seen[0] = seen;
+            decode(1, &encode(&baseline)).map(|read| read.seen[0])
+        };
+        assert_eq!(read(31_536_000.0), Some(31_536_000.0));
+        assert_eq!(read(31_536_002.0), None);
+    }
 }

@@ -311,4 +311,14 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn one_busy_second_of_ten_is_quiet_and_two_are_not() {
+        let closes = |every: u64| {
+            let mut test = Test::new();
+            let _opened = episode(&mut test, 1, 21, |_| true);
+            !episode(&mut test, 21, 1_000, |second| second % every == 0).is_empty()
+        };
+        assert_eq!([10, 5].map(closes), [true, false]);
+    }
 }

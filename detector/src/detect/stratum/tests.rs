@@ -237,3 +237,57 @@ fn any_bytes_in_any_segments_never_panic_and_never_grow_the_memory() {
         }
     }
 }
+
+#[test]
+fn a_login_names_its_account_and_a_password_or_an_agent() {
+    let said = |members: &str| {
+        let line = format!("{{\"method\":\"login\",\"params\":{{{members}}}}}\n");
+        heard(true, line.as_bytes()).is_some()
+    };
+    assert!(said(r#""login":"48edf","pass":"x""#));
+    assert!(said(r#""login":"48edf","agent":"x""#));
+    assert!(!said(r#""login":"48edf""#) && !said(r#""pass":"x","agent":"x""#));
+}
+
+#[test]
+fn a_job_has_a_blob_of_at_least_sixty_four_digits() {
+    let said = |digits: usize| {
+        let blob = "e".repeat(digits);
+        let line = format!("{{\"method\":\"job\",\"params\":{{\"blob\":\"{blob}\"}}}}\n");
+        heard(false, line.as_bytes())
+    };
+    assert_eq!(
+        [63, 64].map(said),
+        [None, Some((Dialect::Monero, vec!["job"]))]
+    );
+}
+
+#[test]
+fn a_kilobyte_of_an_unfinished_line_is_kept() {
+    let said = |bytes: usize| {
+        let begin = r#""method":"login","params":{"login":"48edf","x":""#;
+        let first = format!("{begin}{}", "a".repeat(bytes - begin.len()));
+        let mut listening = Listening::default();
+        let length = |text: &str| u32::try_from(text.len()).expect("short");
+        let alone = listening.hear(true, 7, length(&first), first.as_bytes());
+        let rest = "\",\"pass\":\"x\"}}\n";
+        let both = listening.hear(true, 7 + length(&first), length(rest), rest.as_bytes());
+        (alone.is_some(), both.is_some())
+    };
+    assert_eq!([1_024, 1_025].map(said), [(false, true), (false, false)]);
+}
+
+#[test]
+fn sixty_four_bytes_of_an_agent_are_kept() {
+    let line = format!(
+        "{{\"method\":\"login\",\"params\":{{\"login\":\"4\",\"agent\":\"{}\"}}}}\n",
+        "a".repeat(100)
+    );
+    let total = u32::try_from(line.len()).expect("short");
+    let Some(Protocol::Mining { agent, .. }) =
+        Listening::default().hear(true, 7, total, line.as_bytes())
+    else {
+        panic!("a login");
+    };
+    assert_eq!(agent.map(|agent| agent.len()), Some(64));
+}

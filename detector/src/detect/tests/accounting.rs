@@ -1,7 +1,12 @@
 //! CPU time is charged once, to the right process, whatever the order of records.
 
+use detector_common::event::ThreadEnd;
+
 use crate::{
-    detect::testing::{Bench, SECOND, exec, key, task, thread, thread_end},
+    detect::{
+        cpu::{Account, Passes},
+        testing::{Bench, SECOND, exec, key, task, thread, thread_end},
+    },
     input::{Input, ProcessKey},
 };
 
@@ -242,4 +247,73 @@ fn the_cpu_of_short_lived_children_counts_for_their_group() {
         incident.title
     );
     assert_eq!(incident.findings.len(), 1);
+}
+
+#[test]
+fn a_thread_first_seen_late_is_charged_what_it_can_have_used_since_the_last_pass() {
+    let of = key(60, 2 * SECOND);
+    let passes = Passes {
+        first_ns: Some(SECOND),
+        last_ns: Some(10 * SECOND),
+        now_ns: 11 * SECOND,
+    };
+    let mut account = Account::default();
+    account.running(of, &task(of, 5 * SECOND), &passes);
+    // The second since, and a tenth that the pass itself may take.
+    assert_eq!(account.total.cpu_ns, 1_100 * MS);
+}
+
+#[test]
+fn the_exact_bill_of_an_ended_thread_is_awaited_for_two_minutes() {
+    let charged = |waited_ns: u64| {
+        let of = key(60, 20 * SECOND);
+        let mut passes = Passes {
+            first_ns: Some(SECOND),
+            last_ns: Some(99 * SECOND),
+            now_ns: 100 * SECOND,
+        };
+        let mut account = Account::default();
+        account.running(of, &thread(of, 61, 21 * SECOND, 100 * MS), &passes);
+        let end = thread_end(60, 61, 21 * SECOND, 100 * MS);
+        let preliminary = ThreadEnd { is_final: 0, ..end };
+        account.ended(of, &preliminary, &passes);
+        passes.now_ns += waited_ns;
+        passes.last_ns = Some(passes.now_ns - SECOND);
+        let _used = account.close_interval(passes.now_ns);
+        let exact = ThreadEnd {
+            cpu_ns: 101 * MS,
+            ..end
+        };
+        account.ended(of, &exact, &passes);
+        account.total.cpu_ns
+    };
+    assert_eq!(charged(120 * SECOND - 1), 101 * MS);
+    assert_eq!(charged(120 * SECOND), 201 * MS, "nobody knows it any more");
+}
+
+#[test]
+fn threads_beyond_65_536_of_one_process_are_not_charged() {
+    let of = key(60, 20 * SECOND);
+    let passes = Passes {
+        first_ns: Some(SECOND),
+        last_ns: Some(19 * SECOND),
+        now_ns: 21 * SECOND,
+    };
+    let mut account = Account::default();
+    for n in 0..65_537 {
+        account.running(of, &thread(of, 100 + n, 20 * SECOND + 1, MS), &passes);
+    }
+    assert_eq!(account.total.cpu_ns, 65_536 * MS);
+}
+
+#[test]
+fn a_bill_waits_ten_seconds_for_its_process() {
+    let mut bench = Bench::new();
+    bench.apply(Input::ThreadEnd(thread_end(60, 60, 10 * SECOND, MS)));
+    for _ in 0..10 {
+        bench.second();
+    }
+    assert_eq!(bench.engine.counters().thread_ends_unclaimed, 0);
+    bench.second();
+    assert_eq!(bench.engine.counters().thread_ends_unclaimed, 1);
 }

@@ -1,12 +1,17 @@
 //! Nothing grows without end, and what is forgotten is counted; the same inputs give the same outputs.
 
+use detector_common::event::{self, connection::change, kind};
+
 use crate::{
     detect::{
         Config,
-        testing::{Bench, SECOND, exec, key},
+        cpu::Totals,
+        process::{ParentFrom, Table},
+        script::Scripts,
+        testing::{Bench, SECOND, exec, facts, file_id, header, key, process, thread_end},
+        window::{Pass, Windows},
     },
-    incident::MAX_PARTS,
-    input::ProcessKey,
+    input::{Input, Owner, ProcessKey},
 };
 
 const T: u64 = 10 * SECOND + 1;
@@ -81,7 +86,7 @@ fn an_incident_is_bounded_and_says_what_did_not_fit() {
     bench.unowned("/dev/shm/x");
     let incidents = bench.incidents();
     let (_, incident) = incidents.last().expect("opened");
-    assert_eq!(incident.timeline.len(), MAX_PARTS);
+    assert_eq!(incident.timeline.len(), 64);
     assert!(incident.truncated.timeline > 0 && incident.truncated.processes > 0);
 }
 
@@ -121,4 +126,164 @@ fn the_same_inputs_and_seed_give_the_same_outputs() {
         bench.out
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn four_thousand_bills_wait_for_their_process_and_the_next_is_counted() {
+    let mut bench = Bench::new();
+    for n in 0..4_096 {
+        bench.apply(Input::ThreadEnd(thread_end(1_000 + n, 1_000 + n, T, 1)));
+    }
+    assert_eq!(bench.engine.counters().thread_ends_unclaimed, 0);
+    bench.apply(Input::ThreadEnd(thread_end(6_000, 6_000, T, 1)));
+    assert_eq!(bench.engine.counters().thread_ends_unclaimed, 1);
+}
+
+#[test]
+fn a_thousand_images_wait_for_facts_and_then_the_oldest_goes() {
+    let mut bench = Bench::new();
+    let run = |bench: &mut Bench, n: u32| {
+        let of = key(1_000 + n, T + u64::from(n));
+        bench.exec(&exec(of, INIT, &format!("/opt/{n}")));
+    };
+    for n in 0..1_024 {
+        run(&mut bench, n);
+    }
+    assert_eq!(bench.engine.counters().verdicts_dropped, 0);
+    run(&mut bench, 1_024);
+    assert_eq!(bench.engine.counters().verdicts_dropped, 1);
+}
+
+#[test]
+fn facts_that_come_within_a_minute_are_taken_into_account() {
+    let told = |seconds: u32| {
+        let mut bench = Bench::new();
+        bench.exec(&exec(key(900, T), INIT, "/opt/x"));
+        for _ in 0..seconds {
+            bench.second();
+        }
+        bench.unowned("/opt/x");
+        bench.findings().len()
+    };
+    assert_eq!(
+        (told(60), told(61)),
+        (1, 0),
+        "it began a moment after a pass"
+    );
+}
+
+#[test]
+fn two_hundred_and_fifty_six_listeners_share_a_port() {
+    let mut bench = Bench::new();
+    let listen = |bench: &mut Bench, n: u32| {
+        let of = key(1_000 + n, T);
+        let mut connection: event::Connection = zerocopy::FromZeros::new_zeroed();
+        connection.header = header(kind::CONNECTION, bench.now_ns);
+        connection.process = process(of);
+        connection.socket = u64::from(n) + 1;
+        connection.change = change::LISTEN;
+        connection.local_port = 80;
+        bench.apply(Input::Connection(connection));
+    };
+    for n in 0..256 {
+        listen(&mut bench, n);
+    }
+    assert_eq!(bench.engine.counters().listeners_refused, 0);
+    listen(&mut bench, 256);
+    assert_eq!(bench.engine.counters().listeners_refused, 1);
+}
+
+#[test]
+fn a_walk_up_the_tree_ends_after_sixty_four_ancestors() {
+    let mut table = Table::new(1_000);
+    table.ensure(key(1_000, T), T);
+    for n in 1..100 {
+        let (child, parent) = (key(1_000 + n, T), key(999 + n, T));
+        table.ensure(child, T);
+        table.set_parent(child, parent, ParentFrom::Fork);
+    }
+    assert_eq!(table.ancestors(key(1_099, T)).count(), 64);
+}
+
+#[test]
+fn the_first_four_connections_are_remembered_until_the_verdict() {
+    let mut bench = Bench::new();
+    let of = key(900, T);
+    bench.exec(&exec(of, INIT, "/opt/x"));
+    let mut told = Vec::new();
+    for n in 1..=6 {
+        bench.connect(of, [45, 9, 148, n], 443, true);
+    }
+    let mut dropped = facts(file_id("/opt/x"), "/dev/shm/x", Owner::Unowned);
+    dropped.stat = None;
+    bench.file(&dropped);
+    bench.second();
+    for (_, incident) in bench.incidents() {
+        told = incident
+            .connections
+            .iter()
+            .map(|contact| contact.ip.to_string())
+            .collect();
+    }
+    assert_eq!(
+        told,
+        ["45.9.148.1", "45.9.148.2", "45.9.148.3", "45.9.148.4"]
+    );
+}
+
+#[test]
+fn a_thousand_scripts_are_remembered_and_the_one_used_longest_ago_goes() {
+    let mut scripts = Scripts::default();
+    let path = |n: u32| format!("/opt/{n}.sh").into_bytes();
+    for n in 0..1_025 {
+        scripts.looked(None, &path(n), file_id("/opt/x.sh"), T);
+    }
+    let known = [0, 1].map(|n| scripts.get(None, &path(n), T).is_some());
+    assert_eq!(known, [false, true]);
+}
+
+#[test]
+fn a_look_at_a_script_counts_for_ten_seconds() {
+    let mut scripts = Scripts::default();
+    let id = file_id("/opt/x.sh");
+    scripts.looked(None, b"/opt/x.sh", id, T);
+    let mut at = |ns: u64| scripts.get(None, b"/opt/x.sh", ns);
+    assert_eq!(at(T + 10 * SECOND - 1), Some(id));
+    assert_eq!(at(T + 10 * SECOND), None);
+}
+
+#[test]
+fn the_last_seconds_of_a_thousand_that_wait_are_remembered_and_of_all_that_work() {
+    let count = |used: Totals| {
+        let mut windows = Windows::new(10);
+        let pass = Pass {
+            elapsed_ns: SECOND,
+            cpus: 2,
+        };
+        windows.close(pass, (0_u64..1_100).map(|n| (n, used)));
+        windows.sorted().count()
+    };
+    let waits = Totals {
+        run_delay_ns: SECOND,
+        ..Totals::default()
+    };
+    let works = Totals {
+        cpu_ns: SECOND,
+        ..Totals::default()
+    };
+    assert_eq!((count(waits), count(works)), (1_024, 1_100));
+}
+
+#[test]
+fn facts_of_eight_thousand_executables_are_remembered() {
+    let mut bench = Bench::new();
+    for n in 0..8_193 {
+        bench.packaged(&format!("/usr/bin/{n}"));
+    }
+    let mut asked = |n: u32| {
+        let before = bench.requests().len();
+        bench.exec(&exec(key(900 + n, T), INIT, &format!("/usr/bin/{n}")));
+        bench.requests().len() - before
+    };
+    assert_eq!((asked(1), asked(0)), (0, 1), "the one used longest ago");
 }

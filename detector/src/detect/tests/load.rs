@@ -26,6 +26,7 @@ const INIT: ProcessKey = ProcessKey {
 struct Load {
     of: ProcessKey,
     prio: i32,
+    policy: u32,
     switches_per_s: u64,
 }
 
@@ -34,6 +35,7 @@ impl Load {
         Load {
             of,
             prio: 120,
+            policy: 0,
             switches_per_s: 20,
         }
     }
@@ -51,6 +53,7 @@ impl Load {
         bench.load[at].cpu_ns += ns;
         bench.load[at].voluntary_switches += self.switches_per_s;
         bench.load[at].static_prio = self.prio;
+        bench.load[at].policy = self.policy;
         bench.second();
     }
 }
@@ -149,6 +152,35 @@ fn a_miner_that_goes_last_is_found_earlier() {
 }
 
 #[test]
+fn nice_19_and_sched_idle_go_last_and_what_is_next_to_them_does_not() {
+    for (prio, policy, expected_s) in [(139, 0, 97), (120, 5, 97), (138, 0, 111), (120, 3, 111)] {
+        let mut bench = Bench::new();
+        let load = Load {
+            prio,
+            policy,
+            ..Load::of(dropped(&mut bench))
+        };
+        let found = until(&mut bench, ComputeHijacking, 300, |bench, _| {
+            load.second(bench, 300 * MS)
+        });
+        assert_eq!(found, Some((expected_s, Warning)), "{prio}, {policy}");
+    }
+}
+
+#[test]
+fn a_load_that_differs_from_its_mean_by_an_eighth_is_not_steady_and_by_a_twelfth_is() {
+    let found = |off_ms: u64| {
+        let mut bench = Bench::new();
+        let load = Load::of(dropped(&mut bench));
+        until(&mut bench, ComputeHijacking, 600, |bench, n| {
+            load.second(bench, (300 + off_ms - n % 2 * 2 * off_ms) * MS)
+        })
+        .is_some()
+    };
+    assert_eq!((found(38), found(25)), (false, true));
+}
+
+#[test]
 fn a_throttled_miner_below_a_web_service_is_one_critical_incident() {
     let mut bench = Bench::new();
     let load = Load::of(dropped(&mut bench));
@@ -244,6 +276,17 @@ fn who_sleeps_between_requests_or_follows_them_is_info() {
         load.second(bench, requests * 3 * MS);
     });
     assert_eq!(found, Some((111, Info)), "as many ms as requests");
+}
+
+#[test]
+fn customers_who_come_and_go_by_themselves_do_not_excuse_a_steady_miner() {
+    let mut bench = Bench::new();
+    let load = Load::of(dropped(&mut bench));
+    let found = until(&mut bench, ComputeHijacking, 300, |bench, n| {
+        accept(bench, 100 + n % 2);
+        load.second(bench, (300 + n % 4 / 2) * MS);
+    });
+    assert_eq!(found, Some((111, Warning)));
 }
 
 fn accept(bench: &mut Bench, count: u64) {
@@ -394,6 +437,29 @@ fn a_twentieth_stolen_is_everyday_life_and_without_a_counter_nothing_is_said() {
 }
 
 #[test]
+fn a_tenth_stolen_is_noticed() {
+    let mut bench = Bench::new();
+    stolen(&mut bench, 0);
+    let found = until(&mut bench, CpuSteal, 60, |bench, _| stolen(bench, 10));
+    assert_eq!(found, Some((19, Warning)));
+}
+
+#[test]
+fn from_eight_hundred_switches_for_a_second_of_cpu_time_on_somebody_is_served() {
+    for (switches_per_s, expected) in [(200, Warning), (201, Info)] {
+        let mut bench = Bench::new();
+        let load = Load {
+            switches_per_s,
+            ..Load::of(dropped(&mut bench))
+        };
+        let found = until(&mut bench, ComputeHijacking, 300, |bench, _| {
+            load.second(bench, 250 * MS)
+        });
+        assert_eq!(found, Some((111, expected)), "{switches_per_s}");
+    }
+}
+
+#[test]
 fn a_saturation_names_what_was_stolen_meanwhile() {
     let mut bench = Bench::new();
     let of = key(900, T);
@@ -473,4 +539,20 @@ fn a_build_of_somebody_who_logged_in_is_info() {
     });
     assert_eq!(found, Some((15, Info)));
     assert_eq!(bench.incidents(), []);
+}
+
+#[test]
+fn fifty_processes_a_second_are_a_storm_and_the_mean_is_taken_over_ten_seconds() {
+    let mut bench = Bench::new();
+    let web = web(&mut bench);
+    let found = until(&mut bench, ProcessStorm, 60, |bench, n| {
+        storm(bench, web, if n == 1 { 100 } else { 50 }, "/usr/bin/true")
+    });
+    assert_eq!(found, Some((15, Warning)));
+    let Some(Evidence::Storm(storm)) = first(&bench, ProcessStorm).map(|found| found.evidence)
+    else {
+        panic!("a storm");
+    };
+    // 50 + 51 × 0.9^14: the service's own start counts.
+    assert_eq!((storm.forks_per_s * 10.0).round(), 617.0);
 }

@@ -92,6 +92,24 @@ fn a_kernel_threads_name_is_a_lie_wherever_a_process_shows_it() {
 }
 
 #[test]
+fn what_ps_shows_in_brackets_is_a_kernel_threads_name_only_there() {
+    for (name, is_lie) in [
+        ("[migration/0]", true),
+        ("[rcu_preempt]", true),
+        ("[watchdogd]", true),
+        ("migration/0", false),
+        ("[php]", false),
+    ] {
+        let mut bench = Bench::new();
+        child_of(&mut bench, INIT, "/usr/bin/perl", |exec| {
+            argv(exec, &[name])
+        });
+        bench.packaged("/usr/bin/perl");
+        assert_eq!(!lies(&mut bench).is_empty(), is_lie, "{name}");
+    }
+}
+
+#[test]
 fn a_kernel_thread_and_names_that_only_begin_alike_are_no_lies() {
     for path in [
         "/usr/bin/kworklog",
@@ -213,4 +231,36 @@ fn a_suspects_command_line_is_looked_at_again_when_it_had_time_to_change_it() {
     titled(&mut bench, child, "/opt/app/x", "nginx: worker process");
     let kinds: Vec<FindingType> = said(&mut bench).iter().map(|(kind, _)| *kind).collect();
     assert!(kinds.contains(&MasqueradedName), "{kinds:?}");
+}
+
+#[test]
+fn it_is_looked_at_again_after_three_seconds_half_a_minute_and_five_minutes() {
+    let mut bench = Bench::new();
+    let begun_ns = bench.now_ns;
+    let web = web(&mut bench);
+    let child = child_of(&mut bench, web, "/opt/app/x", |exec| exec.uid = 33);
+    bench.unowned("/opt/app/x");
+    titled(&mut bench, child, "/opt/app/x", "/opt/app/x");
+    let mut looked_s = Vec::new();
+    for _ in 0..700 {
+        let before = bench.requests().len();
+        bench.burn(1, &[(child, 1_000_000)]);
+        if bench.requests().len() > before {
+            looked_s.push((bench.now_ns - begun_ns) / 1_000_000_000);
+        }
+    }
+    // It was executed a moment after a pass.
+    assert_eq!(looked_s, [4, 31, 301]);
+}
+
+#[test]
+fn what_runs_on_every_server_is_borrowed_where_nobody_knows_the_package() {
+    for name in ["sshd", "cron", "systemd", "nginx", "bash"] {
+        let path = format!("/var/tmp/{name}");
+        let mut bench = Bench::new();
+        child_of(&mut bench, INIT, &path, |exec| exec.uid = 33);
+        bench.unowned(&path);
+        let expected = vec![(Warning, ShownIn::FileName, Imitates::Program)];
+        assert_eq!(lies(&mut bench), expected, "{name}");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::{
     detect::testing::{Bench, INIT, SECOND, exec, facts, file_id, key, said},
     incident::{Evidence, FindingType::Respawn, RespawnEvidence, Restarter, Severity},
-    input::{Owner, ProcessKey},
+    input::{ExecutableFacts, Owner, ProcessKey, Sha256},
     output::Change,
 };
 
@@ -177,4 +177,82 @@ fn a_packaged_service_in_a_crash_loop_is_a_warning_with_its_story_and_nobody_is_
         "{}",
         incident.reason
     );
+}
+
+/// A run whose content nobody could read: only its identity can be known again.
+fn run_unread(
+    bench: &mut Bench,
+    parent: ProcessKey,
+    tgid: u32,
+    path: &str,
+    owner: &Owner,
+) -> ProcessKey {
+    let child = key(tgid, bench.now_ns + 1);
+    bench.fork(parent, child);
+    let mut exec = exec(child, parent, path);
+    exec.uid = 33;
+    exec.at_ns = child.start_ns;
+    bench.exec(&exec);
+    bench.file(&ExecutableFacts {
+        sha256: Sha256::Missing("too_large"),
+        ..facts(file_id(path), path, owner.clone())
+    });
+    child
+}
+
+#[test]
+fn a_return_counts_for_ten_minutes() {
+    let back = |after_ns: u64| {
+        let mut bench = Bench::new();
+        let shell = key(700, 10 * SECOND + 1);
+        bench.run(INIT, shell, "/bin/bash");
+        let first = run_unread(&mut bench, shell, 900, MINER, &Owner::Unowned);
+        bench.exit(first, 9);
+        bench.now_ns += after_ns - 1;
+        run_unread(&mut bench, shell, 901, MINER, &Owner::Unowned);
+        said(&mut bench);
+        respawns(&bench).len()
+    };
+    assert_eq!((back(600 * SECOND), back(600 * SECOND + 1)), (1, 0));
+}
+
+#[test]
+fn a_thousand_programs_that_ended_are_remembered() {
+    let back = |others: u32| {
+        let mut bench = Bench::new();
+        let shell = key(700, 10 * SECOND + 1);
+        bench.run(INIT, shell, "/bin/bash");
+        let first = run_unread(&mut bench, shell, 900, MINER, &Owner::Unowned);
+        bench.exit(first, 9);
+        let owner = Owner::Package("some".to_owned());
+        for n in 0..others {
+            let path = format!("/usr/sbin/{n}");
+            let crashed = run_unread(&mut bench, INIT, 1_000 + n, &path, &owner);
+            bench.exit(crashed, 11);
+        }
+        run_unread(&mut bench, shell, 901, MINER, &Owner::Unowned);
+        said(&mut bench);
+        respawns(&bench).len()
+    };
+    assert_eq!((back(1_023), back(1_024)), (1, 0));
+}
+
+#[test]
+fn the_last_sixteen_ends_of_a_program_are_remembered() {
+    let mut bench = Bench::new();
+    let web = crate::detect::testing::web(&mut bench);
+    let shell = key(700, 10 * SECOND + 1);
+    bench.run(INIT, shell, "/bin/bash");
+    for n in 0..20 {
+        // What a web service starts for each request is no return.
+        let tool = run_unread(&mut bench, web, 900 + n, MINER, &Owner::Unowned);
+        bench.exit(tool, 0);
+    }
+    run_unread(&mut bench, shell, 950, MINER, &Owner::Unowned);
+    said(&mut bench);
+    let times: Vec<u32> = respawns(&bench)
+        .iter()
+        .map(|(_, back)| back.times)
+        .collect();
+    assert_eq!(times, [16]);
 }

