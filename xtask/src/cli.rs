@@ -1,6 +1,6 @@
 //! What `cargo xtask` understands, and the help that teaches it by example.
 
-use crate::{bench, build, demo, run, setup, test};
+use crate::{bench, build, demo, dist, run, setup, test};
 use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -9,8 +9,9 @@ Examples:
   cargo xtask run --for 30s --output json   the daemon's own options pass through
   cargo xtask test                          everything; what was skipped, and why, is named
   cargo xtask test exec -- --nocapture      the tests whose name contains `exec`
-  cargo xtask lint                          rustfmt, clippy and licences: all that review insists on
+  cargo xtask lint                          rustfmt, clippy, unit and licences: all that review insists on
   cargo xtask bench detection --write docs  recall, precision, delays and false alarms, kept in docs/
+  cargo xtask dist --check                  package, archive and sums; tried in a clean Debian
   cargo xtask build --debug                 with logging from inside the probes
   cargo xtask --toolchain distro setup      the distribution's BPF compiler instead of rustup's nightly";
 
@@ -36,10 +37,12 @@ pub enum Verb {
     Run(run::Args),
     /// Run all tests, or those whose name contains FILTER
     Test(test::Args),
-    /// Check formatting, clippy and licences
+    /// Check formatting, clippy, the service's unit and licences
     Lint,
     /// Measure what the documentation states, such as `bench detection`
     Bench(bench::Args),
+    /// Make the package and the archive that are handed to people, in target/dist
+    Dist(dist::Args),
     /// Stage an attack on a small web site and watch the daemon notice
     Demo(demo::Args),
 }

@@ -7,6 +7,7 @@ mod build;
 mod chores;
 mod cli;
 mod demo;
+mod dist;
 mod exec;
 mod facts;
 mod lint;
@@ -18,6 +19,7 @@ mod summary;
 mod test;
 mod toolchain;
 mod tools;
+mod unit;
 
 use clap::Parser as _;
 use cli::{Cli, Verb};
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::verb(setup, args),
         Verb::Lint => lint::verb(setup),
         Verb::Bench(args) => bench::verb(setup, args),
+        Verb::Dist(args) => dist::verb(setup, args),
         Verb::Demo(args) => demo::verb(setup, args),
     };
     result.unwrap_or_else(|error| {
