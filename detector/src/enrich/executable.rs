@@ -58,12 +58,21 @@ impl Executables {
     /// # Errors
     /// The root folder cannot be opened.
     pub(super) fn new(config: &config::Enrich, now: Instant) -> std::io::Result<Executables> {
+        Executables::with_view_of("1", config, now)
+    }
+
+    /// With the view of a process, as `/proc` names it, that counts as the host's besides our own.
+    pub(super) fn with_view_of(
+        first: &str,
+        config: &config::Enrich,
+        now: Instant,
+    ) -> std::io::Result<Executables> {
         let bucket = Bucket::new(config.hash_bytes_per_second, config.hash_burst_bytes, now);
         Ok(Executables {
             cache: Cache::new(),
             hasher: Hasher::new(config.hash_max_bytes, bucket),
             packages: Database::open(Path::new("/")),
-            views: host_views()?,
+            views: host_views(first)?,
         })
     }
 
@@ -281,7 +290,7 @@ impl Executables {
 }
 
 /// The daemon's own view, and that of process 1 where both have the same root: in a container's chroot they have not.
-fn host_views() -> std::io::Result<Vec<HostView>> {
+fn host_views(first: &str) -> std::io::Result<Vec<HostView>> {
     let open = |process: &str| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let link = rustix::fs::readlink(format!("/proc/{process}/ns/mnt"), Vec::new());
@@ -293,7 +302,7 @@ fn host_views() -> std::io::Result<Vec<HostView>> {
         })
     };
     let own = open("self")?;
-    let first = open("1").ok();
+    let first = open(first).ok();
     let first =
         first.filter(|first| first.mounts != own.mounts && same_folder(&first.root, &own.root));
     Ok([own].into_iter().chain(first).collect())
