@@ -23,7 +23,7 @@ use crate::{
     enrich::{self, Answer, Enricher},
     event, host,
     input::{Input, Scan, ScriptFacts},
-    kernel::{Facts, Loaded, Plan, Probe, Sizes, State, WatchError},
+    kernel::{Facts, Loaded, Plan, Probe, Sizes, State, WatchError, privilege},
     loss::Losses,
     output::Output,
     recording::{Recorder, RecordingError},
@@ -123,7 +123,9 @@ struct Runtime {
 pub async fn run(options: Options) -> Result<(), RunError> {
     let facts = Facts::read();
     let plan = Plan::new(&facts);
-    let loaded = load(&facts, &plan, &options.config)?;
+    let mut loaded = load(&facts, &plan, &options.config)?;
+    let kept = privilege::shed(&mut loaded).map_err(std::io::Error::from)?;
+    tracing::info!(capabilities = privilege::names(kept), "attached");
     let kernel = options.config.kernel.clone();
     let started = Clock::now();
     let host = event::HostInfo {

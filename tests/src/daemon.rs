@@ -6,7 +6,7 @@
 //! failed scenario is read by somebody who was not there.
 
 use crate::process::Owned;
-use crate::sys;
+use crate::{service, sys};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -93,6 +93,7 @@ impl Daemon {
         let has_state = command.get_envs().any(|(name, _)| name == STATE);
         let state = (!has_state).then(TempDir::new).transpose()?;
         if let Some(state) = &state {
+            service::give(state.path())?;
             command.env(STATE, state.path());
         }
         let begun = Instant::now();

@@ -2,7 +2,7 @@
 //!
 //! Owns the moving parts of a rehearsed incident: a CPU load that is honest about what it burns
 //! ([`burn`]), ways to hide ([`disguise`]), a conversation that sounds like mining and is not ([`conversation`], [`pool`]), a real
-//! web server with one vulnerable page ([`web_stack`]), an intruder's programs and sessions ([`foothold`]), honest work ([`chores`]), the daemon under observation ([`daemon`]), what it told
+//! web server with one vulnerable page ([`web_stack`]), an intruder's programs and sessions ([`foothold`]), honest work ([`chores`]), the daemon under observation ([`daemon`]) as its unit runs it ([`service`]), what it told
 //! about one suspect ([`told`]) and the
 //! whole founding night ([`scenario`]), told to a newcomer by [`story`].
 //!
@@ -25,6 +25,7 @@ pub mod pool;
 pub mod process;
 pub mod raw;
 pub mod scenario;
+pub mod service;
 pub mod skip;
 pub mod story;
 pub mod sys;

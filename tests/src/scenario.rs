@@ -14,8 +14,8 @@ pub use check::Check;
 use crate::daemon::{Daemon, Seen};
 use crate::pool::{Pool, Said};
 use crate::process::Known;
-use crate::sys;
 use crate::web_stack::{Programs, WebStack};
+use crate::{service, sys};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -222,12 +222,13 @@ pub fn founding_incident_observed(
     let state = tempfile::Builder::new()
         .prefix("detector-demo-")
         .tempdir()?;
+    service::give(state.path())?;
     let mut command = Daemon::command(&options.detector);
     command.env("STATE_DIRECTORY", state.path());
     command.env("RUNTIME_DIRECTORY", state.path());
     command.envs(options.daemon_environment.iter().cloned());
     command.args(&options.daemon_arguments);
-    let mut daemon = Daemon::start(command)?;
+    let mut daemon = Daemon::start(service::unprivileged(&command, &[service::NET_ADMIN]))?;
     let ready_after = daemon.wait_ready(Instant::now() + options.ready_within)?;
     observe(Step::DaemonReady(ready_after));
 

@@ -60,6 +60,19 @@ pub fn installed<'a>(packages: impl IntoIterator<Item = &'a str>) -> Vec<String>
         .collect()
 }
 
+/// Where packages of a release come from.
+pub fn source(suite: &str) -> Option<String> {
+    let format = "$(REPO_URI) $(RELEASE) $(CREATED_BY)";
+    let targets = exec::query(Command::new("apt-get").args(["indextargets", "--format", format]))?;
+    let mut lines = targets
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>());
+    lines.find_map(|words| match words[..] {
+        [source, of, "Packages"] if of == suite => Some(source.to_owned()),
+        _ => None,
+    })
+}
+
 /// The command that a user without root's rights is told to run.
 pub fn by_hand(packages: &[String]) -> String {
     format!(

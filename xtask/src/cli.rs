@@ -1,6 +1,6 @@
 //! What `cargo xtask` understands, and the help that teaches it by example.
 
-use crate::{bench, build, demo, mutate, run, setup, test, vm};
+use crate::{bench, build, demo, dist, mutate, run, setup, test, vm};
 use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -9,11 +9,12 @@ Examples:
   cargo xtask run --for 30s --output json   the daemon's own options pass through
   cargo xtask test                          everything; what was skipped, and why, is named
   cargo xtask test exec -- --nocapture      the tests whose name contains `exec`
-  cargo xtask lint                          rustfmt, clippy and licences: all that review insists on
+  cargo xtask lint                          rustfmt, clippy, unit and licences: all that review insists on
   cargo xtask bench detection --write docs  recall, precision, delays and false alarms, kept in docs/
   cargo xtask vm --kernel 5.10,7.x          the oldest and the newest kernel, emulated
   cargo xtask bench engine --write docs     inputs a second and memory of the engine, kept in docs/
   cargo xtask mutate --only respawn::       is each constant of that file held by a test? (slow)
+  cargo xtask dist --check                  package, archive and sums; tried in a clean Debian
   cargo xtask build --debug                 with logging from inside the probes
   cargo xtask --toolchain distro setup      the distribution's BPF compiler instead of rustup's nightly";
 
@@ -39,12 +40,14 @@ pub enum Verb {
     Run(run::Args),
     /// Run all tests, or those whose name contains FILTER
     Test(test::Args),
-    /// Check formatting, clippy and licences
+    /// Check formatting, clippy, the service's unit and licences
     Lint,
     /// Measure what the documentation states, such as `bench detection`
     Bench(bench::Args),
     /// Change every constant of the policy, one at a time, and see which test breaks
     Mutate(mutate::Args),
+    /// Make the package and the archive that are handed to people, in target/dist
+    Dist(dist::Args),
     /// Stage an attack on a small web site and watch the daemon notice
     Demo(demo::Args),
     /// Load every probe on other kernels, in an emulated machine

@@ -1,10 +1,10 @@
-//! `lint`: formatting, clippy for both sides and licences. Warnings are errors.
+//! `lint`: formatting, clippy for both sides, the service's unit and licences. Warnings are errors.
 
 use crate::bpf::{self, Logging, PACKAGE};
 use crate::exec::{self, Steps};
 use crate::setup::{self, Needs, Toolchain};
 use crate::toolchain::Way;
-use crate::{facts, tools};
+use crate::{facts, tools, unit};
 use anyhow::{Context as _, Result};
 use std::env;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const ADVISORIES_LIMIT: Duration = Duration::from_secs(60);
 
 /// `cargo xtask lint`.
 pub fn verb(setup: setup::Args) -> Result<ExitCode> {
-    let mut steps = Steps::new(7);
+    let mut steps = Steps::new(8);
     let toolchain = setup::run(&mut steps, setup, Needs::Build)?;
 
     steps.begin("check the formatting");
@@ -44,6 +44,9 @@ pub fn verb(setup: setup::Args) -> Result<ExitCode> {
 
     steps.begin("clippy for the kernel side");
     kernel_side(&mut steps, &toolchain)?;
+
+    steps.begin("check the service's unit");
+    unit::check(&mut steps)?;
 
     steps.begin("check licences, bans and sources");
     let deny = tools::cargo_deny(&mut steps)?;

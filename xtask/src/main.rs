@@ -7,6 +7,7 @@ mod build;
 mod chores;
 mod cli;
 mod demo;
+mod dist;
 mod exec;
 mod facts;
 mod lint;
@@ -19,6 +20,7 @@ mod summary;
 mod test;
 mod toolchain;
 mod tools;
+mod unit;
 mod vm;
 
 use clap::Parser as _;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Verb::Lint => lint::verb(setup),
         Verb::Bench(args) => bench::verb(setup, args),
         Verb::Mutate(args) => mutate::verb(setup, args),
+        Verb::Dist(args) => dist::verb(setup, args),
         Verb::Demo(args) => demo::verb(setup, args),
         Verb::Vm(args) => vm::verb(setup, args),
     };

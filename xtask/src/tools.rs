@@ -12,6 +12,9 @@ use std::process::Command;
 /// The version of cargo-deny that is built when PATH has none.
 const DENY: &str = "0.20.2";
 
+/// The version of cargo-deb that is built when PATH has none.
+const DEB: &str = "3.8.0";
+
 /// Every bpf-linker in the cache.
 pub fn cached_linkers() -> Vec<PathBuf> {
     let entries = cache()
@@ -39,14 +42,37 @@ pub fn build_linker(steps: &mut Steps, llvm: u32, prefix: &Path) -> Result<()> {
 
 /// cargo-deny: the user's, or the cache's, or built now.
 pub fn cargo_deny(steps: &mut Steps) -> Result<PathBuf> {
-    if let Some(found) = exec::on_path("cargo-deny") {
+    tool(
+        steps,
+        "cargo-deny",
+        DENY,
+        "checks the licences",
+        &["--no-default-features"],
+    )
+}
+
+/// cargo-deb: the user's, or the cache's, or built now.
+pub fn cargo_deb(steps: &mut Steps) -> Result<PathBuf> {
+    tool(steps, "cargo-deb", DEB, "makes the Debian package", &[])
+}
+
+fn tool(
+    steps: &mut Steps,
+    name: &str,
+    version: &str,
+    why: &str,
+    options: &[&str],
+) -> Result<PathBuf> {
+    if let Some(found) = exec::on_path(name) {
         return Ok(found);
     }
-    let root = cache()?.join(format!("cargo-deny-{DENY}"));
-    let path = root.join("bin/cargo-deny");
+    let root = cache()?.join(format!("{name}-{version}"));
+    let path = root.join("bin").join(name);
     if !path.is_file() {
-        steps.note(format!("building cargo-deny {DENY} from source, once: it is not on PATH, and checks the licences"));
-        steps.run(install("cargo-deny", DENY, &root).arg("--no-default-features"))?;
+        steps.note(format!(
+            "building {name} {version} from source, once: it is not on PATH, and {why}"
+        ));
+        steps.run(install(name, version, &root).args(options))?;
     }
     Ok(path)
 }

@@ -2,10 +2,12 @@
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
+use rustix::thread::CapabilitySet;
+
 use super::{CANNOT_RUN, DEGRADED};
 use crate::{
     config::Config,
-    kernel::{Facts, Loaded, Plan, Probe, Sizes, State, plan::Decision},
+    kernel::{Facts, Loaded, Plan, Probe, Sizes, State, plan::Decision, privilege},
 };
 
 /// Prints what works and what is lost.
@@ -14,6 +16,7 @@ pub fn execute(config: anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
     let facts = Facts::read();
     let plan = Plan::new(&facts);
     println!("kernel         {}", facts.kernel_release);
+    println!("runs as        {}", runs_as(&facts));
     if let Some(mode) = facts.lockdown.as_deref().filter(|mode| *mode != "none") {
         println!("lockdown       {mode}");
     }
@@ -70,6 +73,20 @@ pub fn execute(config: anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
     };
     println!("{verdict}");
     Ok(ExitCode::from(code))
+}
+
+/// The user and what it may do.
+fn runs_as(facts: &Facts) -> String {
+    let uid = rustix::process::geteuid();
+    let capabilities = CapabilitySet::from_bits_retain(facts.capabilities);
+    match uid.is_root() {
+        // Usually all of them.
+        true => "root".to_owned(),
+        false => format!(
+            "uid {uid} with capabilities {}",
+            privilege::names(capabilities)
+        ),
+    }
 }
 
 /// What comes of the plan: tried for real, unless the essentials are known to be missing.

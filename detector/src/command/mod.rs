@@ -3,6 +3,7 @@
 mod check;
 mod incidents;
 mod inventory;
+mod manual;
 mod outbox;
 mod record;
 mod replay;
@@ -90,6 +91,12 @@ enum Verb {
     TestAlert(TestAlert),
     /// Print the JSON Schema of everything that is sent
     Schema,
+    /// Write manual pages and completions of shells into a folder; for packages
+    #[command(hide = true)]
+    Manual {
+        /// The folder, made if it is not there
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -207,6 +214,7 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
             log_to_stderr();
             test_alert::execute(&load(&options.configuration)?, options.severity)
         }
+        Verb::Manual { folder } => manual::execute(&folder),
         Verb::Schema => {
             println!("{:#}", crate::event::schema());
             Ok(ExitCode::SUCCESS)

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, ops::Range, path::PathBuf};
 
+use super::guard::Writable;
+
 /// A configuration that is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -19,17 +21,13 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// Others than the owner may change the file.
-    #[error(
-        "configuration {} is writable by its group or by everybody (mode {mode:04o}): whoever can \
-         write it can silence the detector\n  help: chmod go-w {}",
-        path.display(), path.display()
-    )]
+    /// Others than the owner may change the file, or put another one in its place.
+    #[error("configuration {} {by}", path.display())]
     Writable {
         /// The file.
         path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
+        /// What they may write.
+        by: Writable,
     },
     /// The file is no configuration.
     #[error("configuration {} is longer than {max_bytes} bytes", path.display())]

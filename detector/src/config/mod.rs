@@ -2,12 +2,13 @@
 //!
 //! Owns [`Config`], its sections and the way from a file to a checked value. A key that is not known,
 //! a wrong type and a value that cannot work are errors that name file, line, column and key: a
-//! typing error must never silently mean "default". A file that anybody but its owner could have
-//! written is refused, since it decides who is told about an intrusion.
+//! typing error must never silently mean "default". A privileged process refuses a file that anybody but
+//! its owner could have written, since it decides who is told about an intrusion (`guard`).
 //!
 //! It refuses to read anything the file points at (tokens, certificates): the owner of the key does.
 
 mod error;
+pub(crate) mod guard;
 mod locate;
 mod section;
 mod sink;
@@ -15,11 +16,11 @@ mod sink;
 use std::{
     collections::BTreeMap,
     io::Read,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 pub use error::{ConfigError, Place};
+pub use guard::Writable;
 use ipnet::IpNet;
 pub use section::{Enrich, Heartbeat, Kernel, Privacy, State};
 use serde::{Deserialize, Serialize};
@@ -71,7 +72,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], which says where and what.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        match read(path)? {
+        match read(path, guard::is_privileged())? {
             Some(text) => Config::parse(path, &text),
             None => Err(ConfigError::Missing { path: path.into() }),
         }
@@ -90,7 +91,7 @@ impl Config {
     }
 
     fn load_optional(path: &Path) -> Result<Config, ConfigError> {
-        match read(path)? {
+        match read(path, guard::is_privileged())? {
             Some(text) => Config::parse(path, &text),
             None => Ok(Config::default()),
         }
@@ -164,7 +165,7 @@ fn syntax(path: PathBuf, text: &str, fault: Fault) -> ConfigError {
 }
 
 /// The text of the file; `None` when there is none.
-fn read(path: &Path) -> Result<Option<String>, ConfigError> {
+fn read(path: &Path, privileged: bool) -> Result<Option<String>, ConfigError> {
     let io = |source| ConfigError::Read {
         path: path.into(),
         source,
@@ -174,11 +175,10 @@ fn read(path: &Path) -> Result<Option<String>, ConfigError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io(error)),
     };
-    let metadata = file.metadata().map_err(io)?;
-    if metadata.mode() & 0o022 != 0 {
+    if privileged && let Some(by) = guard::writable(path, &file).map_err(io)? {
         return Err(ConfigError::Writable {
             path: path.into(),
-            mode: metadata.mode() & 0o7777,
+            by,
         });
     }
     let mut text = String::new();

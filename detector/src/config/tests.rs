@@ -199,14 +199,15 @@ fn missing_file_is_an_error_only_when_it_was_named() {
 }
 
 #[test]
-fn file_that_others_may_write_is_refused() {
+fn privileged_process_refuses_a_file_that_others_may_write() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("detector.toml");
     fs::write(&path, "[enrich]\nqueue = 7\n").unwrap();
     for mode in [0o620, 0o602, 0o666] {
         fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-        let error = Config::load(&path).expect_err("refused");
-        assert!(matches!(error, ConfigError::Writable { mode: found, .. } if found == mode));
+        let error = read(&path, true).expect_err("refused");
+        assert!(matches!(error, ConfigError::Writable { by, .. } if by.mode == mode));
+        assert!(read(&path, false).unwrap().is_some(), "it decides nothing");
     }
     fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
     assert_eq!(Config::load(&path).unwrap().enrich.queue, 7);

@@ -26,13 +26,25 @@ pub(super) struct Executables {
     cache: Cache,
     hasher: Hasher,
     packages: Database,
+    /// The daemon's own view of the host, and that of process 1.
+    views: Vec<HostView>,
+}
+
+/// A mount namespace whose paths are the host's.
+///
+/// systemd gives a sandboxed service one of its own, in which `/tmp` may be another one than everybody's
+/// (`PrivateTmp=`). Process 1 has the view of all others. Only root can put something else into either.
+#[derive(Debug)]
+struct HostView {
     root: OwnedFd,
+    /// What `/proc/PID/ns/mnt` leads to; `None`: not told to this user.
+    mounts: Option<Vec<u8>>,
 }
 
 /// A process's view of the file system, compared with ours.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum View {
-    /// The same mount namespace: its paths are ours.
+    /// The host's mount namespace, or the daemon's own: its paths are ours.
     Ours,
     /// Another mount namespace over the same root file system, as systemd makes for `PrivateTmp=`.
     OurRoot,
@@ -44,15 +56,23 @@ impl Executables {
     /// Reads packages below `/`.
     ///
     /// # Errors
-    /// `/` cannot be opened.
+    /// The root folder cannot be opened.
     pub(super) fn new(config: &config::Enrich, now: Instant) -> std::io::Result<Executables> {
+        Executables::with_view_of("1", config, now)
+    }
+
+    /// With the view of a process, as `/proc` names it, that counts as the host's besides our own.
+    pub(super) fn with_view_of(
+        first: &str,
+        config: &config::Enrich,
+        now: Instant,
+    ) -> std::io::Result<Executables> {
         let bucket = Bucket::new(config.hash_bytes_per_second, config.hash_burst_bytes, now);
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Executables {
             cache: Cache::new(),
             hasher: Hasher::new(config.hash_max_bytes, bucket),
             packages: Database::open(Path::new("/")),
-            root: rustix::fs::open("/", flags, Mode::empty())?,
+            views: host_views(first)?,
         })
     }
 
@@ -79,10 +99,12 @@ impl Executables {
             return known.clone();
         }
         if filename.starts_with(b"/") && !path::is_descriptor(filename) {
-            match Pinned::below(&self.root, filename, ResolveFlags::empty()) {
-                Ok(file) if file.is(&id, None) => return self.facts(id, &file, None, now),
-                Ok(_) => missing = hash::CHANGED,
-                Err(_) => {}
+            let at_path: Vec<Pinned> = self.at(filename, ResolveFlags::empty()).collect();
+            if let Some(file) = at_path.iter().find(|file| file.is(&id, None)) {
+                return self.facts(id, file, None, now);
+            }
+            if !at_path.is_empty() {
+                missing = hash::CHANGED;
             }
         }
         ExecutableFacts {
@@ -226,9 +248,9 @@ impl Executables {
         let Ok(path) = file.real_path() else {
             return (None, Owner::Unknown("path unreadable"));
         };
-        let at_path = Pinned::below(&self.root, &path, ResolveFlags::NO_SYMLINKS);
-        let is_there = at_path
-            .is_ok_and(|there| file::id(there.stat()) == file.id() && there.stat().st_nlink > 0);
+        let is_there = self
+            .at(&path, ResolveFlags::NO_SYMLINKS)
+            .any(|there| file::id(there.stat()) == file.id() && there.stat().st_nlink > 0);
         if is_there {
             let owner = self.packages.owner(&path, now);
             return (Some(path), owner);
@@ -249,23 +271,49 @@ impl Executables {
         ((view == View::Ours).then_some(path), owner)
     }
 
+    /// What lies at a path of the host, in each of its views.
+    fn at(&self, path: &[u8], resolve: ResolveFlags) -> impl Iterator<Item = Pinned> {
+        let views = self.views.iter();
+        views.filter_map(move |view| Pinned::below(&view.root, path, resolve).ok())
+    }
+
     fn view(&self, process: &ProcessDir) -> View {
         let theirs = process.link("ns/mnt").ok();
-        let ours = rustix::fs::readlink("/proc/self/ns/mnt", Vec::new()).ok();
-        if theirs.is_some() && theirs == ours.map(|link| link.into_bytes()) {
+        if theirs.is_some() && self.views.iter().any(|view| view.mounts == theirs) {
             return View::Ours;
         }
-        let root = process
-            .pin("root")
-            .ok()
-            .and_then(|root| rustix::fs::fstat(root).ok());
-        let same = root
-            .zip(rustix::fs::fstat(&self.root).ok())
-            .is_some_and(|(theirs, ours)| {
-                (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
-            });
-        if same { View::OurRoot } else { View::Other }
+        match process.pin("root") {
+            Ok(root) if same_folder(&root, &self.views[0].root) => View::OurRoot,
+            _ => View::Other,
+        }
     }
+}
+
+/// The daemon's own view, and that of process 1 where both have the same root: in a container's chroot they have not.
+fn host_views(first: &str) -> std::io::Result<Vec<HostView>> {
+    let open = |process: &str| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let link = rustix::fs::readlink(format!("/proc/{process}/ns/mnt"), Vec::new());
+        rustix::fs::open(format!("/proc/{process}/root"), flags, Mode::empty()).map(|root| {
+            HostView {
+                root,
+                mounts: link.ok().map(|link| link.into_bytes()),
+            }
+        })
+    };
+    let own = open("self")?;
+    let first = open(first).ok();
+    let first =
+        first.filter(|first| first.mounts != own.mounts && same_folder(&first.root, &own.root));
+    Ok([own].into_iter().chain(first).collect())
+}
+
+fn same_folder(one: &OwnedFd, other: &OwnedFd) -> bool {
+    let id = |folder| {
+        let stat = rustix::fs::fstat(folder).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    id(one).is_some_and(|one| id(other) == Some(one))
 }
 
 /// Whether what is known of a file cannot get better: hashed, and compared with its package.

@@ -147,6 +147,17 @@ impl Loaded {
         })
     }
 
+    /// Does once what the daemon does for as long as it runs: whether the kernel lets it.
+    pub(super) fn rehearse(&mut self) -> bool {
+        let reads = self.counter(Counter::ExecDropped).is_ok() && self.open_scan().is_ok();
+        reads && self.watcher.rehearse(&mut self.ebpf).is_ok()
+    }
+
+    /// Whether packets can be looked into when somebody is to be watched.
+    pub(super) fn can_watch(&self) -> bool {
+        self.watcher.is_prepared()
+    }
+
     /// Passes on what the probes logged since the last call. Debug builds only.
     #[cfg(feature = "bpf-log")]
     pub fn flush_log(&mut self) {

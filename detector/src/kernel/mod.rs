@@ -1,10 +1,11 @@
 //! The kernel's side of the daemon: what this kernel offers (`support`), what to load because of
-//! it (`plan`, pure), loading it (`load`), and what came of it (`status`).
+//! it (`plan`, pure), loading it (`load`), what came of it (`status`), and the rights that are left (`privilege`).
 
 pub mod btf;
 pub mod load;
 pub mod offsets;
 pub mod plan;
+pub mod privilege;
 pub mod probe;
 pub mod status;
 pub mod support;

@@ -40,6 +40,12 @@ impl Plan {
             Err(reason) => Decision::Skip(format!("no kernel type information: {reason}")),
             Ok(_) if !facts.can(capability::BPF) => Decision::Skip("needs CAP_BPF".into()),
             Ok(_) if !facts.can(capability::PERFMON) => Decision::Skip("needs CAP_PERFMON".into()),
+            Ok(_) if too_little_locked_memory(facts) => Decision::Skip(format!(
+                "this kernel counts maps as locked memory, and {} KiB of the {} KiB needed may be locked: \
+                 raise RLIMIT_MEMLOCK (LimitMEMLOCK=infinity)",
+                facts.locked_memory_bytes.unwrap_or_default() >> 10,
+                LOCKED_MEMORY_NEEDED_BYTES >> 10
+            )),
             Ok(_) if probe == Probe::Payload && facts.cgroup_v2.is_none() => {
                 Decision::Skip("needs a mounted cgroup v2 hierarchy".into())
             }
@@ -59,6 +65,16 @@ impl Plan {
             degraded: degraded(facts),
         }
     }
+}
+
+/// Rings (5 MiB), tables (5 MiB) and programs with the defaults.
+const LOCKED_MEMORY_NEEDED_BYTES: u64 = 12 << 20;
+
+/// Whoever has the capability raises the limit.
+fn too_little_locked_memory(facts: &Facts) -> bool {
+    let limit = facts.locked_memory_bytes;
+    limit.is_some_and(|bytes| bytes < LOCKED_MEMORY_NEEDED_BYTES)
+        && !facts.can(capability::SYS_RESOURCE)
 }
 
 fn degraded(facts: &Facts) -> Vec<String> {
@@ -124,6 +140,7 @@ mod tests {
                 hooks: Probe::ALL.to_vec(),
             }),
             capabilities: u64::MAX,
+            locked_memory_bytes: None,
             cgroup_v2: Some("/sys/fs/cgroup".into()),
             pressure: true,
             lockdown: None,
@@ -179,6 +196,24 @@ mod tests {
             decision(&without, Probe::Payload),
             Decision::Skip("needs a mounted cgroup v2 hierarchy".into())
         );
+    }
+
+    #[test]
+    fn too_little_locked_memory_is_named_with_its_remedy_unless_it_can_be_raised() {
+        let mut facts = facts();
+        facts.locked_memory_bytes = Some(8 << 20);
+        assert_eq!(decision(&facts, Probe::Exec), Decision::Load);
+        facts.capabilities = !(1 << capability::SYS_RESOURCE);
+        assert_eq!(
+            decision(&facts, Probe::Exec),
+            Decision::Skip(
+                "this kernel counts maps as locked memory, and 8192 KiB of the 12288 KiB needed may be locked: \
+                 raise RLIMIT_MEMLOCK (LimitMEMLOCK=infinity)"
+                    .into()
+            )
+        );
+        facts.locked_memory_bytes = Some(u64::MAX);
+        assert_eq!(decision(&facts, Probe::Exec), Decision::Load);
     }
 
     #[test]

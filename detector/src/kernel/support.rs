@@ -23,6 +23,8 @@ pub struct Facts {
     pub types: Result<Types, String>,
     /// Effective capabilities, one bit each; 0 when unreadable.
     pub capabilities: u64,
+    /// Bytes of memory this process may lock, where this kernel charges maps to that (before 5.11).
+    pub locked_memory_bytes: Option<u64>,
     /// Where the cgroup v2 hierarchy is mounted.
     pub cgroup_v2: Option<PathBuf>,
     /// `/proc/pressure/cpu` can be read.
@@ -50,6 +52,8 @@ pub mod capability {
     pub const SYS_ADMIN: u32 = 21;
     /// Looks into packets.
     pub const NET_ADMIN: u32 = 12;
+    /// Raises limits, such as that of locked memory.
+    pub const SYS_RESOURCE: u32 = 24;
     /// Reads files regardless of their mode: needed to hash other users' binaries.
     pub const DAC_READ_SEARCH: u32 = 2;
     /// Attaches tracing programs.
@@ -62,11 +66,13 @@ impl Facts {
     /// Looks at this machine.
     pub fn read() -> Self {
         let exists = |path: &str| Path::new(path).exists();
+        let kernel_release = rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned();
         Facts {
-            kernel_release: rustix::system::uname()
-                .release()
-                .to_string_lossy()
-                .into_owned(),
+            locked_memory_bytes: charges_locked_memory(&kernel_release).then(locked_memory_limit),
+            kernel_release,
             types: Btf::read(Path::new(BTF_PATH))
                 .map(|btf| Types::read(&btf))
                 .map_err(|error| error.to_string()),
@@ -113,6 +119,20 @@ impl Types {
     }
 }
 
+/// From 5.11 on maps are charged to the cgroup's memory.
+fn charges_locked_memory(kernel_release: &str) -> bool {
+    let mut numbers = kernel_release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok());
+    matches!((number(), number()), (Some(major), Some(minor)) if (major, minor) < (5, 11))
+}
+
+/// The hard limit: the soft one is raised to it.
+fn locked_memory_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Memlock)
+        .maximum
+        .unwrap_or(u64::MAX)
+}
+
 /// Where the first cgroup v2 hierarchy of `/proc/self/mounts` is mounted.
 fn cgroup_v2(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
@@ -143,6 +163,21 @@ mod tests {
             Some(PathBuf::from("/sys/fs/cgroup/unified"))
         );
         assert_eq!(cgroup_v2("cgroup2"), None);
+    }
+
+    #[test]
+    fn maps_are_locked_memory_before_5_11() {
+        for (release, expected) in [
+            ("5.10.0-33-cloud-amd64", true),
+            ("5.4.0", true),
+            ("4.18.0-553.el8_10.x86_64", true),
+            ("5.11.0", false),
+            ("6.1.0-31-amd64", false),
+            ("10.0", false),
+            ("unknown", false),
+        ] {
+            assert_eq!(charges_locked_memory(release), expected, "{release}");
+        }
     }
 
     #[test]

@@ -80,12 +80,26 @@ impl Watcher {
             source,
         })?;
         self.root = Some(opened);
-        let tried = self.attach(ebpf);
-        self.links.clear();
+        let tried = self.rehearse(ebpf);
         if tried.is_err() {
             self.root = None;
         }
         tried
+    }
+
+    /// Attaches and detaches, where that was possible before.
+    pub(super) fn rehearse(&mut self, ebpf: &mut Ebpf) -> Result<(), WatchError> {
+        if !self.is_prepared() {
+            return Ok(());
+        }
+        let tried = self.attach(ebpf);
+        self.links.clear();
+        tried
+    }
+
+    /// Whether the programs are loaded and can be attached.
+    pub(super) fn is_prepared(&self) -> bool {
+        self.root.is_some()
     }
 
     fn attach(&mut self, ebpf: &mut Ebpf) -> Result<(), WatchError> {

@@ -8,7 +8,9 @@ use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -84,7 +86,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     // Not the file itself: closing any descriptor of it would drop SQLite's own (POSIX) locks.
     let lock_path = beside(path, "lock");
     let private = |path: &Path| {
-        OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -92,7 +94,9 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)
-            .map_err(io(path))
+            .map_err(io(path))?;
+        belong_to_folder(&file, path).map_err(io(path))?;
+        Ok(file)
     };
     let was_here = lock_path.exists();
     let lock = private(&lock_path)?;
@@ -134,6 +138,23 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         is_new: before == 0,
         is_lost: was_here && length == 0,
     })
+}
+
+/// What root makes in the folder of the service's user (`sudo detector run`) has to be that user's, as SQLite does with its
+/// own files: or the service could not open its state any more.
+fn belong_to_folder(file: &File, path: &Path) -> io::Result<()> {
+    let Some(folder) = path
+        .parent()
+        .filter(|_| rustix::process::geteuid().is_root())
+    else {
+        return Ok(());
+    };
+    let (folder, made) = (fs::metadata(folder)?, file.metadata()?);
+    // A file with another name may be anybody's, linked here by the folder's owner.
+    if made.uid() == folder.uid() || made.nlink() != 1 || made.len() > 0 {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(folder.uid()), Some(folder.gid()))
 }
 
 /// A connection with everything this program relies on set.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::{daemon::Daemon, process::Known};
+use tests::{daemon::Daemon, process::Known, service};
 
 /// uid and gid of Debian's `www-data`.
 const WWW_DATA: u32 = 33;
@@ -26,10 +26,11 @@ pub fn detector() -> PathBuf {
     path.expect("DETECTOR_BIN names the daemon: run the tests by `cargo xtask test`")
 }
 
-/// The daemon, watching.
+/// The daemon, watching, as its service and with everything it can use.
 pub fn watching(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Daemon {
     let mut command = Daemon::command(&detector());
     command.args(arguments);
+    let command = service::unprivileged(&command, &[service::NET_ADMIN]);
     let daemon = Daemon::start(command).expect("it starts");
     daemon.wait_ready(soon()).expect("it watches");
     daemon

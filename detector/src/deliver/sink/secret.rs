@@ -1,7 +1,8 @@
 //! Secrets come from files: arguments and environments are readable by others and end in logs.
 //!
 //! A path that begins with `$CREDENTIALS_DIRECTORY/` lies where systemd puts the service's credentials
-//! (`LoadCredential=`). A file that everybody may read or write is refused. [`Files`] tells when one was replaced.
+//! (`LoadCredential=`). A secret that everybody may read is refused, and where the process is privileged any file that
+//! others may write or replace. [`Files`] tells when one was replaced.
 
 use std::{
     fs::{self, File},
@@ -9,6 +10,8 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
+
+use crate::config::{Writable, guard};
 
 /// Longest secret, key or bundle of certificates, bytes: the authorities of a distribution have 220 KiB.
 const MAX_BYTES: u64 = 1 << 20;
@@ -36,6 +39,14 @@ pub enum SecretError {
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// Others may replace it, and so decide whom the detector talks to.
+    #[error("{} {by}", path.display())]
+    Writable {
+        /// The file.
+        path: PathBuf,
+        /// What they may write.
+        by: Writable,
     },
     /// Nothing in it, too long, or not one line of printable ASCII.
     #[error("{} does not hold one line of printable ASCII", path.display())]
@@ -95,6 +106,14 @@ fn read_whole(path: &Path, private: bool) -> Result<Vec<u8>, SecretError> {
         return Err(SecretError::Exposed {
             path: path.into(),
             mode,
+        });
+    }
+    if guard::is_privileged()
+        && let Some(by) = guard::writable(path, &file).map_err(io)?
+    {
+        return Err(SecretError::Writable {
+            path: path.into(),
+            by,
         });
     }
     let mut bytes = Vec::new();
@@ -165,6 +184,13 @@ mod tests {
         };
         assert_eq!(read(0o600, b" abc\n").unwrap(), "abc");
         assert_eq!(read(0o640, b"abc").unwrap(), "abc");
+        // An ordinary user's secret is his own business.
+        if guard::is_privileged() {
+            assert!(matches!(
+                read(0o660, b"abc"),
+                Err(SecretError::Writable { by, .. }) if by.mode == 0o660
+            ));
+        }
         assert!(matches!(
             read(0o644, b"abc"),
             Err(SecretError::Exposed { mode: 0o644, .. })

@@ -1,5 +1,5 @@
 use super::*;
-use crate::enrich::snapshot;
+use crate::enrich::{executable::Executables, procfs::ProcessDir, snapshot};
 
 #[test]
 fn shipped_program_is_told_with_place_owner_and_hash() {
@@ -193,6 +193,33 @@ fn another_mount_namespace_neither_hides_an_owner_nor_lends_one() {
     if owner_of_sleep() != Owner::Unknown("no package database") {
         assert_eq!(executable.owner, Owner::Unowned);
     }
+}
+
+/// systemd hides the host's `/tmp` from a service with `PrivateTmp=`: process 1 still sees it.
+#[test]
+fn what_process_1_sees_and_the_daemon_does_not_lies_on_the_host_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = copied_sleep(dir.path());
+    let script = "mount -t tmpfs tmpfs /mnt && cp \"$0\" /mnt/program && exec /mnt/program 1000";
+    let may_unshare = Command::new("unshare").args(["--mount", "true"]).status();
+    if !may_unshare.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no permission for a mount namespace");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    let running = Running::start(command.args(["--mount", "sh", "-c", script]).arg(&program));
+    running.until_it_runs("/mnt/program");
+    let (now, question) = (Instant::now(), running.question());
+    let process = ProcessDir::open(running.key()).unwrap();
+    let path_if_first = |first: &str| {
+        let config = config::Enrich::default();
+        let mut executables = Executables::with_view_of(first, &config, now).unwrap();
+        let id = question.executable.unwrap();
+        executables.image(id, Some(&process), b"", now).path
+    };
+    assert_eq!(path_if_first("self"), None);
+    let first = running.0.id().to_string();
+    assert_eq!(path_if_first(&first), bytes(Path::new("/mnt/program")));
 }
 
 #[test]

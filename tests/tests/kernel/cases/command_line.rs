@@ -68,6 +68,35 @@ fn a_wrong_key_is_named_with_line_and_column() {
 }
 
 #[test]
+fn a_folder_that_others_may_write_makes_its_configuration_refused_by_root_alone() {
+    if !rustix::process::geteuid().is_root() {
+        return crate::watch::skip("only root can become nobody");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("my.toml");
+    fs::write(&config, "").expect("the folder is writable");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(folder.path(), open).expect("it is ours");
+    let program = folder.path().join("detector");
+    fs::copy(detector(), &program).expect("the folder is writable");
+    let check = || {
+        let mut command = Command::new(&program);
+        command.args(["config", "check", "--config"]).arg(&config);
+        command
+    };
+    let (code, said) = run(&mut check());
+    let named = format!("lies in {}, which is writable", folder.path().display());
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains(&named) && said.contains("mode 0777"),
+        "{said}"
+    );
+    let (code, said) = run(check().current_dir("/").uid(65_534).gid(65_534));
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
 fn the_default_configuration_it_prints_is_valid() {
     let (code, text) = run(Command::new(detector()).args(["config", "default"]));
     assert_eq!(code, Some(0));

@@ -14,6 +14,7 @@ mod loss;
 mod mining;
 mod namespace;
 mod payload;
+mod privilege;
 mod replay;
 mod scenario;
 mod state;

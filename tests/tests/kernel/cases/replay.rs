@@ -4,7 +4,7 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tests::daemon::Daemon;
+use tests::{daemon::Daemon, service};
 
 use crate::{
     program::{Intruder, detector, names, soon, watching},
@@ -65,6 +65,7 @@ fn a_replay_says_what_the_daemon_said_and_says_it_twice_the_same() {
         return skip(&why);
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
+    service::give(folder.path()).expect("tests run as root");
     let file = folder.path().join("night.rec");
     let mut daemon = recording(&file);
     assert!(daemon.stop().expect("it stops").success());
@@ -86,6 +87,7 @@ fn the_recording_of_a_killed_daemon_is_replayed_to_its_last_block() {
         return skip(&why);
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
+    service::give(folder.path()).expect("tests run as root");
     let file = folder.path().join("torn.rec");
     let mut daemon = recording(&file);
     // The first block closes with the pass ten seconds after the first.

@@ -3,7 +3,10 @@
 use std::{path::Path, process::Command};
 
 use serde_json::Value;
-use tests::daemon::{Daemon, STATE};
+use tests::{
+    daemon::{Daemon, STATE},
+    service,
+};
 
 use crate::{
     program::{Intruder, detector, names, soon},
@@ -13,6 +16,7 @@ use crate::{
 fn start(state: &Path) -> Daemon {
     let mut command = Daemon::command(&detector());
     command.args(["--for", "120s"]).env(STATE, state);
+    let command = service::unprivileged(&command, &[]);
     let daemon = Daemon::start(command).expect("it starts");
     daemon
         .wait_ready(soon())
@@ -47,6 +51,7 @@ fn an_incident_goes_on_over_kill_9_and_is_info_once_it_is_accepted() {
     // Alone: on a host that other tests saturate a hash may take longer than a verdict waits for it.
     let _alone = Turn::alone();
     let state = tempfile::tempdir().expect("a temporary folder");
+    service::give(state.path()).expect("tests run as root");
     // Older than the daemon each time: then it is a lineage of its own, whatever the tests descend from.
     let intruder = Intruder::new(b"not-of-a-package");
     let running = intruder.start(&["--for".as_ref(), "120".as_ref()]);
