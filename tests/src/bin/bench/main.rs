@@ -2,7 +2,9 @@
 //!
 //! Each writes what it measured to standard output as a table, and to `docs/` where it is kept.
 
+mod delivery;
 mod detection;
+mod faults;
 mod markdown;
 mod plot;
 mod statistics;
@@ -23,10 +25,16 @@ struct CommandLine {
 enum Bench {
     /// Recall, precision, delays and false alarms on made-up traces and simulated host-days
     Detection(detection::Args),
+    /// From the exec of a new program to its incident at the receiver, with the real daemon
+    Delivery(delivery::Args),
+    /// Kills, power failures, a day without a receiver, a burst: produced = delivered + declared lost
+    Faults(faults::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match CommandLine::parse().bench {
         Bench::Detection(args) => detection::execute(&args),
+        Bench::Delivery(args) => delivery::execute(&args),
+        Bench::Faults(args) => faults::execute(&args),
     }
 }
