@@ -2,8 +2,8 @@
 //!
 //! The program ([`live`], run by `victim`) is the daemon's state and its worker for one receiver, without a kernel. It
 //! says the number of every event it makes, and of every one that is stored, once it is. The receiver survives it. A
-//! point is drawn in time while the file is opened and repaired, and in events afterwards, so that a kill finds it in the middle
-//! of a transaction, a checkpoint or a delivery.
+//! point is drawn in time while the file is opened and repaired, and in events stored or delivered afterwards, so that a
+//! kill finds it in the middle of a transaction, of a checkpoint, or between an acknowledgement and its being remembered.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant, SystemTime},
@@ -30,9 +30,13 @@ use super::{Arrivals, PATIENCE, SECOND, SINK, Story, progress, receiver};
 use crate::recorder::{Act, Recorder, loopback};
 
 /// Most events that are made and not yet stored: within what the state queues without dropping any.
-const AHEAD: u64 = 32;
+const AHEAD: u64 = 16;
+/// Events made together.
+const PASS: u64 = 8;
 /// Most events of one life before it is killed.
 const EVENTS: u64 = 24;
+/// Lives of one file: it keeps what incidents were, and is checked as a whole at each start.
+const LIVES: u64 = 50;
 /// Longest time between the last event that is waited for and the kill: a transaction with its fsync, and more.
 const LATER: Duration = Duration::from_micros(2_000);
 
@@ -60,68 +64,116 @@ pub struct Outcome {
     /// Events made.
     pub produced: u64,
     /// Of these, said to be durable.
-    pub durable: BTreeSet<u64>,
-    /// What the receiver got.
-    pub arrivals: Arrivals,
+    pub durable: u64,
+    /// What the receiver got, repetitions included.
+    pub arrived: u64,
+    /// The same, each (source, id) once.
+    pub distinct: u64,
+    /// Events whose number had come under another id.
+    pub renumbered: u64,
+    /// Events that came after a later one of their incident.
+    pub disordered: u64,
     /// What the program had to say about its file or a gap, which should be nothing.
     pub trouble: Vec<String>,
     /// Incidents whose stored state is not the one told last.
     pub torn: Vec<String>,
-}
-
-impl Outcome {
     /// Events that were durable and did not arrive.
-    #[must_use]
-    pub fn lost(&self) -> Vec<u64> {
-        let numbers = self.durable.iter().copied();
-        numbers.filter(|n| !self.arrivals.has(*n)).collect()
-    }
+    pub lost: Vec<u64>,
 }
 
-/// Plays it: a receiver, a state file, and one life after the other. The last one ends by itself when everything is
-/// delivered.
+/// What one file went through.
+#[derive(Debug, Default)]
+struct Heard {
+    produced: u64,
+    durable: BTreeSet<u64>,
+    trouble: Vec<String>,
+}
+
+/// Plays it.
 ///
 /// # Errors
-/// A program cannot be run, or the last one fails.
+/// A program cannot be run, or one that is not killed fails.
 pub fn play(plan: &Plan) -> Result<Outcome> {
-    let folder = tempfile::tempdir_in(&plan.folder)?;
-    let path = folder.path().join("state.db");
-    let arrivals: Arc<Mutex<Arrivals>> = Arc::default();
-    let log = Arc::clone(&arrivals);
-    let recorder = Recorder::forgetful(loopback(), move |_, request| {
-        let mut log = log.lock().expect("no holder panics");
-        request.events().iter().for_each(|event| log.take(event));
-        Act::Status(202)
-    });
-    let url = recorder.url("/");
     let mut outcome = Outcome::default();
     let mut random = fastrand::Rng::with_seed(plan.seed);
+    while outcome.rounds < plan.rounds {
+        let rounds = (plan.rounds - outcome.rounds).min(LIVES);
+        one_file(plan, rounds, &mut random, &mut outcome)?;
+        progress("kill -9", outcome.rounds, plan.rounds);
+    }
+    Ok(outcome)
+}
+
+/// A receiver, a state file, and one life after the other. The last one ends by itself when everything is delivered.
+fn one_file(
+    plan: &Plan,
+    rounds: u64,
+    random: &mut fastrand::Rng,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let folder = tempfile::tempdir_in(&plan.folder)?;
+    let path = folder.path().join("state.db");
+    let arrivals: Arc<(Mutex<Arrivals>, Condvar)> = Arc::default();
+    let log = Arc::clone(&arrivals);
+    let recorder = Recorder::forgetful(loopback(), move |_, request| {
+        let mut arrived = log.0.lock().expect("no holder panics");
+        request
+            .events()
+            .iter()
+            .for_each(|event| arrived.take(event));
+        log.1.notify_all();
+        Act::Status(202)
+    });
+    let arrived = || arrivals.0.lock().expect("no holder panics");
+    let url = recorder.url("/");
+    let mut heard = Heard::default();
     // How long a life takes to its first stored event.
     let mut start = Duration::from_millis(20);
-    for round in 1..=plan.rounds {
+    for _ in 0..rounds {
         let mut life = Life::begin(plan, &path, &url, u64::MAX)?;
-        let before = outcome.durable.len();
-        if random.u8(..4) == 0 {
-            std::thread::sleep(start.mul_f64(random.f64()));
-        } else {
-            life.read(&mut outcome, random.u64(..EVENTS));
-            std::thread::sleep(LATER.mul_f64(random.f64()));
+        let before = heard.durable.len();
+        match random.u8(..4) {
+            0 => std::thread::sleep(start.mul_f64(random.f64())),
+            1 => {
+                // Until a request is answered, and not yet remembered.
+                let total = arrived().total;
+                let news = arrivals
+                    .1
+                    .wait_timeout_while(arrived(), PATIENCE, |now| now.total == total);
+                drop(news.expect("no holder panics"));
+                std::thread::sleep(LATER.mul_f64(random.f64()));
+            }
+            _ => {
+                life.read(&mut heard, random.u64(..EVENTS));
+                std::thread::sleep(LATER.mul_f64(random.f64()));
+            }
         }
-        life.kill(&mut outcome)?;
+        life.kill(&mut heard)?;
         if let Some(first) = life.first {
             start = start.max(first);
         }
-        outcome.rounds += 1;
-        outcome.early += u64::from(outcome.durable.len() == before);
-        progress("kill -9", round, plan.rounds);
+        outcome.early += u64::from(heard.durable.len() == before);
     }
     let mut last = Life::begin(plan, &path, &url, 0)?;
-    last.read(&mut outcome, u64::MAX);
+    last.read(&mut heard, u64::MAX);
     let status = last.child.wait()?;
     ensure!(status.success(), "the last life failed: {status}");
-    outcome.arrivals = arrivals.lock().expect("no holder panics").clone();
-    outcome.torn = torn(&path, &outcome.arrivals)?;
-    Ok(outcome)
+    let arrivals = arrived();
+    let lost = heard
+        .durable
+        .iter()
+        .filter(|number| !arrivals.has(**number));
+    outcome.lost.extend(lost);
+    outcome.rounds += rounds;
+    outcome.produced += heard.produced;
+    outcome.durable += heard.durable.len() as u64;
+    outcome.arrived += arrivals.total;
+    outcome.distinct += arrivals.distinct();
+    outcome.renumbered += arrivals.renumbered;
+    outcome.disordered += arrivals.disordered;
+    outcome.trouble.extend(heard.trouble);
+    outcome.torn.extend(torn(&path, &arrivals)?);
+    Ok(())
 }
 
 /// Incidents of which something else is stored than what arrived last.
@@ -171,32 +223,32 @@ impl Life {
     }
 
     /// Takes in what it says until it has said so many events to be durable, or ends.
-    fn read(&mut self, outcome: &mut Outcome, durable: u64) {
+    fn read(&mut self, heard: &mut Heard, durable: u64) {
         let mut seen = 0;
         while seen < durable
             && let Some(Ok(line)) = self.said.next()
         {
             // A line that the kill cut short was not said.
             match line.split_once(' ') {
-                Some(("produced", _)) => outcome.produced += 1,
+                Some(("produced", _)) => heard.produced += 1,
                 Some(("durable", rest)) => {
                     let Some(number) = rest.strip_suffix('.') else {
                         continue;
                     };
                     seen += 1;
-                    outcome.durable.extend(number.parse::<u64>());
+                    heard.durable.extend(number.parse::<u64>());
                     self.first.get_or_insert_with(|| self.begun.elapsed());
                 }
-                _ => outcome.trouble.push(line),
+                _ => heard.trouble.push(line),
             }
         }
     }
 
-    fn kill(&mut self, outcome: &mut Outcome) -> Result<()> {
+    fn kill(&mut self, heard: &mut Heard) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         // What it said before it died is in the pipe.
-        self.read(outcome, u64::MAX);
+        self.read(heard, u64::MAX);
         Ok(())
     }
 }
@@ -229,26 +281,30 @@ pub fn live(path: &Path, url: &str, events: u64) -> Result<()> {
         for trouble in &before.trouble {
             say(format!("trouble {trouble}\n").as_bytes());
         }
-        let delivery = Delivery::start(&receiver(url, 100_000), |name| handle.feed(name))?;
+        let sinks = receiver(url, "batch", 100_000);
+        let delivery = Delivery::start(&sinks, |name| handle.feed(name))?;
         let mut story = Story::new(before.last_sequence, 7, 9);
         let mut made = 0;
         while made < events {
-            while made - stored.0.load(Relaxed) < AHEAD && made < events {
+            // A pass of the daemon.
+            for _ in 0..PASS {
                 let record = story.event(now);
                 say(format!("produced {}\n", record.event.sequence).as_bytes());
                 handle.record(record);
-                made += 1;
-                if made.is_multiple_of(16) {
-                    now += SECOND;
-                    handle.tick(now);
-                }
+            }
+            made += PASS;
+            now += SECOND;
+            handle.tick(now);
+            // The worker gets its turn, whether there is news or not.
+            tokio::task::yield_now().await;
+            while made - stored.0.load(Relaxed) > AHEAD {
+                stored.1.notified().await;
             }
             while let Ok(told) = before.told.try_recv() {
                 if !matches!(told, Told::Accepted(_)) {
                     say(format!("told {told:?}\n").as_bytes());
                 }
             }
-            stored.1.notified().await;
         }
         handle.close().await;
         delivery.stop(PATIENCE).await;

@@ -42,11 +42,11 @@ pub fn memory() -> PathBuf {
     }
 }
 
-/// The receiver at `url`, asked in batches, with short waits after a failure.
+/// The receiver at `url` that takes events in `mode` (`structured` or `batch`), with short waits after a failure.
 #[must_use]
-pub fn receiver(url: &str, rate_per_s: u32) -> BTreeMap<String, config::Sink> {
+pub fn receiver(url: &str, mode: &str, rate_per_s: u32) -> BTreeMap<String, config::Sink> {
     let text = format!(
-        "[sink.{SINK}]\ntype = \"http\"\nurl = \"{url}\"\nmode = \"batch\"\nretry_initial_ms = 1\n\
+        "[sink.{SINK}]\ntype = \"http\"\nurl = \"{url}\"\nmode = \"{mode}\"\nretry_initial_ms = 1\n\
          retry_max_ms = 50\nrate_per_s = {rate_per_s}\n"
     );
     let config = Config::parse(Path::new("faults.toml"), &text);

@@ -215,7 +215,7 @@ struct Producer {
 
 impl Producer {
     fn deliver(&self, url: &str, plan: &Plan) -> Result<Delivery> {
-        let sinks = receiver(url, plan.rate_per_s);
+        let sinks = receiver(url, "batch", plan.rate_per_s);
         Ok(Delivery::start(&sinks, |name| self.handle.feed(name))?)
     }
 
@@ -233,6 +233,8 @@ impl Producer {
             while made - self.stored.0.load(Relaxed).min(made) > AHEAD {
                 self.stored.1.notified().await;
             }
+            // The worker gets its turn, too.
+            tokio::task::yield_now().await;
             self.outcome.deepest = self.outcome.deepest.max(self.handle.health().depth);
             progress("events", made, plan.events);
         }

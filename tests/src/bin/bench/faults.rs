@@ -110,17 +110,19 @@ fn kills(args: &Args) -> Result<bool> {
         seed: args.seed,
         program: beside.join("victim"),
     })?;
-    let arrivals = &outcome.arrivals;
     let mut closing = closing();
     closing.row("rounds", outcome.rounds);
     closing.row("of these before the first event was stored", outcome.early);
     closing.row("events produced", outcome.produced);
-    closing.row("declared durable", outcome.durable.len());
-    closing.row("arrived", arrivals.total);
-    closing.row("arrived, after dedup by (source, id)", arrivals.distinct());
-    closing.row("duplicates before dedup", arrivals.repetitions());
-    closing.nothing("duplicates after dedup", arrivals.renumbered);
-    closing.nothing("out of order within an incident", arrivals.disordered);
+    closing.row("declared durable", outcome.durable);
+    closing.row("arrived", outcome.arrived);
+    closing.row("arrived, after dedup by (source, id)", outcome.distinct);
+    closing.row(
+        "duplicates before dedup",
+        outcome.arrived - outcome.distinct,
+    );
+    closing.nothing("duplicates after dedup", outcome.renumbered);
+    closing.nothing("out of order within an incident", outcome.disordered);
     closing.nothing(
         "incidents whose state is not what was told",
         outcome.torn.len() as u64,
@@ -129,7 +131,7 @@ fn kills(args: &Args) -> Result<bool> {
         "complaints about the state file",
         outcome.trouble.len() as u64,
     );
-    closing.nothing("durable and lost", outcome.lost().len() as u64);
+    closing.nothing("durable and lost", outcome.lost.len() as u64);
     Ok(closing.print("kill −9"))
 }
 
