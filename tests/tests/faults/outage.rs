@@ -39,6 +39,9 @@ fn what_is_produced_while_a_receiver_is_away_is_delivered_collapsed_or_declared(
     let outcome = day(&plan).expect("it can be played");
     shown(&outcome);
     assert!(outcome.collapsed > 0 && outcome.declared > 0);
+    // An event has more than 1,200 bytes; a thousand of them wait to be stored.
+    let bound = plan.outbox_bytes / 1_200 + 1_000;
+    assert!(outcome.deepest < bound, "{} waited", outcome.deepest);
     // What the clock of two processes may differ by.
     let slack = f64::from(plan.rate_per_s) / 2.0;
     assert!(outcome.above_rate < slack, "{}", outcome.above_rate);
