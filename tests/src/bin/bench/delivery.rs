@@ -5,7 +5,7 @@
 //! of the request. In between stands the moment at which the event was stored: it is printed then.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -18,12 +18,14 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tests::{
     daemon::Daemon,
-    foothold::Foothold,
+    foothold::{Foothold, Session},
     recorder::{Act, Recorder, loopback},
 };
 
 use crate::{markdown::table, statistics::quantile};
 
+/// Intruders that have done what they came for and are not yet cleared away.
+const LINGERING: usize = 16;
 /// Longest wait for one incident.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What is promised, ms: half of all, and all but one in a hundred.
@@ -93,10 +95,17 @@ pub fn execute(args: &Args) -> Result<ExitCode> {
     daemon.wait_ready(Instant::now() + PATIENCE)?;
     let mut random = fastrand::Rng::with_seed(args.seed);
     let mut measured = Vec::new();
+    let mut intruders = VecDeque::new();
     for number in 1..=args.incidents {
         // Anywhere between two drains of the rings.
         std::thread::sleep(Duration::from_micros(random.u64(..100_000)));
-        measured.push(one(&daemon, &stand_in, &received)?);
+        let (foothold, session, one) = one(&daemon, &stand_in, &received)?;
+        measured.push(one);
+        // It ends by itself after a second; to end it takes runuser two.
+        intruders.push_back((session, foothold));
+        if intruders.len() > LINGERING {
+            intruders.pop_front();
+        }
         eprint!("\rincidents: {number} of {}", args.incidents);
     }
     eprintln!();
@@ -111,12 +120,16 @@ pub fn execute(args: &Args) -> Result<ExitCode> {
 }
 
 /// One intruder.
-fn one(daemon: &Daemon, stand_in: &Path, received: &Received) -> Result<Measured> {
+fn one(
+    daemon: &Daemon,
+    stand_in: &Path,
+    received: &Received,
+) -> Result<(Foothold, Session, Measured)> {
     let foothold = Foothold::new(".bench-")?;
     let program = foothold.plant(stand_in, "worker")?;
     let path = program.to_str().context("a plain path")?;
     let first = daemon.events().len();
-    let _session = foothold.start(&[path, "--threads", "0", "--for", "30"])?;
+    let session = foothold.start(&[path, "--threads", "0", "--for", "1"])?;
     let deadline = Instant::now() + PATIENCE;
     let is_its = |event: &Value| {
         event["type"] == "detector.incident.opened"
@@ -135,10 +148,11 @@ fn one(daemon: &Daemon, stand_in: &Path, received: &Received) -> Result<Measured
         Ok(passed) => passed.as_secs_f64() * 1e3,
         Err(error) => error.duration().as_secs_f64() * -1e3,
     };
-    Ok(Measured {
+    let measured = Measured {
         stored: ms(executed, stored),
         sent: ms(stored, arrived),
-    })
+    };
+    Ok((foothold, session, measured))
 }
 
 /// When the kernel saw the exec: what every finding about it was first seen at.
