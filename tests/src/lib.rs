@@ -2,7 +2,9 @@
 //!
 //! Owns the moving parts of a rehearsed incident: a CPU load that is honest about what it burns
 //! ([`burn`]), ways to hide ([`disguise`]), a conversation that sounds like mining and is not ([`conversation`], [`pool`]), a real
-//! web server with one vulnerable page ([`web_stack`]), an intruder's programs and sessions ([`foothold`]), honest work ([`chores`]), the daemon under observation ([`daemon`]) as its unit runs it ([`service`]), what it told
+//! web server with one vulnerable page ([`web_stack`]), an intruder's programs and sessions ([`foothold`]), honest work
+//! ([`chores`]), faults of the machine ([`faults`]) and a receiver that can misbehave ([`recorder`]), the daemon under
+//! observation ([`daemon`]) as its unit runs it ([`service`]), what it told
 //! about one suspect ([`told`]) and the
 //! whole founding night ([`scenario`]), told to a newcomer by [`story`].
 //!
@@ -10,13 +12,14 @@
 //! process that started it. Nothing here mines, downloads or leaves the machine.
 //!
 //! Unlike the daemon's policy, these modules read the clock and the file system freely: they *are* the
-//! outside world. The only `unsafe` is in [`sys`], [`raw`] and [`heap`].
+//! outside world. The only `unsafe` is in [`sys`], [`raw`], [`heap`] and [`faults::disk`].
 
 pub mod burn;
 pub mod chores;
 pub mod conversation;
 pub mod daemon;
 pub mod disguise;
+pub mod faults;
 pub mod foothold;
 pub mod heap;
 pub mod http;
@@ -24,6 +27,7 @@ pub mod outcome;
 pub mod pool;
 pub mod process;
 pub mod raw;
+pub mod recorder;
 pub mod scenario;
 pub mod service;
 pub mod skip;

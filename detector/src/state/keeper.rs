@@ -449,7 +449,11 @@ impl Keeper {
     }
 
     fn report_gap(&mut self) {
+        let collapsed = self.counters.collapsed.load(Relaxed);
         self.count_dead();
+        if self.counters.collapsed.load(Relaxed) != collapsed {
+            self.recount();
+        }
         let gap = self.store.gap().unwrap_or_default();
         if let Some(gap) = gap.filter(|gap| gap.total > self.declared_gap) {
             self.declared_gap = gap.total;

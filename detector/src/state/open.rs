@@ -7,7 +7,7 @@
 use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
-    io,
+    io::{self, Write as _},
     os::unix::fs::{
         DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
     },
@@ -66,6 +66,8 @@ pub(super) struct Opened {
 
 /// The smallest page, and so the smallest file, of SQLite, bytes.
 const SHORTEST: u64 = 512;
+/// What the lock file holds once there was a state file beside it.
+const MADE: &[u8] = b"made\n";
 /// How long a command line's short transaction is waited for.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -78,11 +80,13 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         let path = path.to_owned();
         move |source| OpenError::Io { path, source }
     };
-    if let Some(folder) = path.parent() {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(folder).map_err(io(folder))?;
-    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(folder).map_err(io(folder))?;
     // Not the file itself: closing any descriptor of it would drop SQLite's own (POSIX) locks.
     let lock_path = beside(path, "lock");
     let private = |path: &Path| {
@@ -98,7 +102,6 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         belong_to_folder(&file, path).map_err(io(path))?;
         Ok(file)
     };
-    let was_here = lock_path.exists();
     let lock = private(&lock_path)?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
@@ -132,11 +135,20 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|error| schema(error.into()))?;
     check(&connection, path)?;
     let before = schema::migrate(&mut connection).map_err(schema)?;
+    // A first start that ended before it had made the file leaves an empty one, too: only one that was made is missed.
+    let was_made = lock.metadata().map_err(io(&lock_path))?.len() > 0;
+    if !was_made {
+        (&lock).write_all(MADE).map_err(io(&lock_path))?;
+    }
+    if length == 0 {
+        // SQLite syncs the file, but its name is on the disk for certain only now.
+        sync_names(folder).map_err(io(folder))?;
+    }
     Ok(Opened {
         connection,
         lock,
         is_new: before == 0,
-        is_lost: was_here && length == 0,
+        is_lost: was_made && length == 0,
     })
 }
 
@@ -155,6 +167,19 @@ fn belong_to_folder(file: &File, path: &Path) -> io::Result<()> {
         return Ok(());
     }
     std::os::unix::fs::fchown(file, Some(folder.uid()), Some(folder.gid()))
+}
+
+/// Syncs the folder, and the one it may just have been made in where that may be opened.
+fn sync_names(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()?;
+    let Some(parent) = folder.canonicalize()?.parent().map(File::open) else {
+        return Ok(());
+    };
+    match parent {
+        Ok(parent) => parent.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A connection with everything this program relies on set.

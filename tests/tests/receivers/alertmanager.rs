@@ -18,9 +18,10 @@ use tests::{
     process::Owned,
 };
 
+use tests::recorder::Recorder;
+
 use crate::{
     events::{Host, send, sinks},
-    recorder::Recorder,
     server::{PATIENCE, find, free_port, start, until},
 };
 

@@ -2,11 +2,12 @@
 
 use detector::{incident::Severity, output::Change};
 
+use tests::recorder::Recorder;
+
 use crate::{
     alertmanager::Alertmanager,
     events::{Host, send, sinks},
     nats,
-    recorder::Recorder,
     server::{find, free_port, until},
 };
 

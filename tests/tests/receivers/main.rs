@@ -11,7 +11,6 @@ mod fleet;
 mod mtls;
 mod nats;
 mod program;
-mod recorder;
 mod rules;
 mod server;
 mod syslog;

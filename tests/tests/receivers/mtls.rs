@@ -10,11 +10,10 @@ use std::{
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
-use tests::process::Owned;
+use tests::{process::Owned, recorder::Recorder};
 
 use crate::{
     events::{Host, Sinks, finish, send, sinks},
-    recorder::Recorder,
     server::{find, free_port, start, until},
 };
 

@@ -9,10 +9,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{
-    recorder::{Act, Recorder},
-    server::free_port,
-};
+use tests::recorder::{Act, Recorder};
+
+use crate::server::free_port;
 
 /// The daemon's binary; `cargo xtask test` names it.
 fn detector() -> PathBuf {

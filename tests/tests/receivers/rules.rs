@@ -8,10 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use detector::{incident::Severity, output::Change};
 use serde_json::Value;
 
-use crate::{
-    events::{Host, finish, send, sinks},
-    recorder::{Act, Recorder, Request},
-};
+use tests::recorder::{Act, Recorder, Request};
+
+use crate::events::{Host, finish, send, sinks};
 
 /// A string of 1 to `max` characters.
 fn text(value: &Value, max: usize) -> Result<&str, String> {

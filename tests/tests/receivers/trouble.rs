@@ -4,9 +4,10 @@ use std::{collections::HashSet, net::TcpListener};
 
 use serde_json::Value;
 
+use tests::recorder::{Act, Recorder, Request};
+
 use crate::{
     events::{Host, finish, send, sinks},
-    recorder::{Act, Recorder, Request},
     server::until,
 };
 

@@ -157,6 +157,17 @@ async fn a_file_that_was_removed_or_emptied_is_missed() {
 }
 
 #[tokio::test]
+async fn a_first_start_that_ended_before_the_file_was_made_is_no_loss() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in ["state.db", "state.db.lock"] {
+        fs::write(folder.path().join(name), []).expect("writable");
+    }
+    let bench = Bench::with(folder, &["s"], NOW, &config());
+    assert_eq!(bench.before.trouble, Vec::<String>::new());
+    assert!(bench.handle.health().is_durable);
+}
+
+#[tokio::test]
 async fn a_flipped_bit_on_any_page_is_noticed_or_harmless() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let bodies = filled(folder.path()).await;

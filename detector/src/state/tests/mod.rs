@@ -13,7 +13,6 @@ use super::*;
 use crate::deliver::{Class, Event, Feed as _, Settled};
 
 mod damage;
-mod kill;
 mod outbox;
 mod place;
 mod remember;

@@ -2,8 +2,10 @@
 //!
 //! Each writes what it measured to standard output as a table, and to `docs/` where it is kept.
 
+mod delivery;
 mod detection;
 mod engine;
+mod faults;
 mod markdown;
 mod plot;
 mod statistics;
@@ -29,11 +31,17 @@ enum Bench {
     Detection(detection::Args),
     /// Inputs a second and memory of the engine, on one core
     Engine(engine::Args),
+    /// From the exec of a new program to its incident at the receiver, with the real daemon
+    Delivery(delivery::Args),
+    /// Kills, power failures, a day without a receiver, a burst: produced = delivered + declared lost
+    Faults(faults::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match CommandLine::parse().bench {
         Bench::Detection(args) => detection::execute(&args),
         Bench::Engine(args) => engine::execute(&args),
+        Bench::Delivery(args) => delivery::execute(&args),
+        Bench::Faults(args) => faults::execute(&args),
     }
 }

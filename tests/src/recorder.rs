@@ -1,14 +1,16 @@
 //! A receiver that writes down what it gets and answers as it is told: well, badly, slowly or not at all.
+//!
+//! HTTP on loopback, a thread a connection, no bound on what it keeps: for tests and benches, whose end ends it.
 
 use std::{
     io::{self, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde_json::Value;
@@ -33,17 +35,34 @@ pub enum Act {
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Path and query.
     pub path: String,
     /// Head in lower case.
     pub head: String,
+    /// JSON; null, if it is none.
     pub body: Value,
+    /// When the last byte was there.
+    pub at: SystemTime,
 }
 
-/// Decides how a request is treated, by its number and content.
-type Script = dyn Fn(usize, &Request) -> Act + Send + Sync;
+impl Request {
+    /// The CloudEvents in it: one, or those of a batch.
+    #[must_use]
+    pub fn events(&self) -> &[Value] {
+        match &self.body {
+            Value::Array(events) => events,
+            event => std::slice::from_ref(event),
+        }
+    }
+}
+
+/// Decides how a request is treated.
+type Decide = dyn Fn(&Request) -> Act + Send + Sync;
 
 /// A running recorder.
+#[derive(Debug)]
 pub struct Recorder {
+    /// Where it listens on 127.0.0.1.
     pub port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
     over: Arc<AtomicBool>,
@@ -51,35 +70,60 @@ pub struct Recorder {
 
 impl Recorder {
     /// Answers every request with 202.
+    #[must_use]
     pub fn kind() -> Recorder {
         Recorder::start(|_, _| Act::Status(202))
     }
 
+    /// Asks `script` about every request, and keeps it.
+    #[must_use]
     pub fn start(script: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Recorder {
-        Recorder::on(
-            TcpListener::bind("127.0.0.1:0").expect("loopback is up"),
-            script,
-        )
+        Recorder::on(loopback(), script)
     }
 
     /// On a port that is known already.
+    #[must_use]
     pub fn on(
         listener: TcpListener,
         script: impl Fn(usize, &Request) -> Act + Send + Sync + 'static,
     ) -> Recorder {
+        Recorder::serve(listener, script, true)
+    }
+
+    /// Keeps nothing itself: `script` takes from each request what it wants.
+    #[must_use]
+    pub fn forgetful(
+        listener: TcpListener,
+        script: impl Fn(usize, &Request) -> Act + Send + Sync + 'static,
+    ) -> Recorder {
+        Recorder::serve(listener, script, false)
+    }
+
+    fn serve(
+        listener: TcpListener,
+        script: impl Fn(usize, &Request) -> Act + Send + Sync + 'static,
+        keeps: bool,
+    ) -> Recorder {
         let port = listener.local_addr().expect("it listens").port();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let over = Arc::new(AtomicBool::new(false));
-        let script: Arc<Script> = Arc::new(script);
-        let (log, done) = (Arc::clone(&requests), Arc::clone(&over));
+        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let over: Arc<AtomicBool> = Arc::default();
+        let count = AtomicUsize::new(0);
+        let log = Arc::clone(&requests);
+        let decide = move |request: &Request| {
+            if keeps {
+                log.lock().expect("no holder panics").push(request.clone());
+            }
+            script(count.fetch_add(1, Relaxed), request)
+        };
+        let decide: Arc<Decide> = Arc::new(decide);
+        let done = Arc::clone(&over);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if done.load(Relaxed) {
                     return;
                 }
-                let (script, log, done) =
-                    (Arc::clone(&script), Arc::clone(&log), Arc::clone(&done));
-                thread::spawn(move || serve(&stream, &*script, &log, &done));
+                let (decide, done) = (Arc::clone(&decide), Arc::clone(&done));
+                thread::spawn(move || serve(&stream, &*decide, &done));
             }
         });
         Recorder {
@@ -89,10 +133,14 @@ impl Recorder {
         }
     }
 
+    /// An address of it.
+    #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// What came so far.
+    #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("no holder panics").clone()
     }
@@ -106,19 +154,23 @@ impl Drop for Recorder {
     }
 }
 
+/// Listens on a free port of 127.0.0.1.
+///
+/// # Panics
+/// Loopback is down.
+#[must_use]
+pub fn loopback() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").expect("loopback is up")
+}
+
 /// Requests of one connection until it ends or the recorder is gone. A client that leaves in the middle is its own affair.
-fn serve(stream: &TcpStream, script: &Script, log: &Mutex<Vec<Request>>, over: &AtomicBool) {
+fn serve(stream: &TcpStream, decide: &Decide, over: &AtomicBool) {
     let mut reader = BufReader::new(stream);
     while let Ok(Some(request)) = read(&mut reader) {
         if over.load(Relaxed) {
             return;
         }
-        let number = {
-            let mut log = log.lock().expect("no holder panics");
-            log.push(request.clone());
-            log.len() - 1
-        };
-        match answer(stream, script(number, &request)) {
+        match answer(stream, decide(&request)) {
             Ok(true) => {}
             Ok(false) | Err(_) => return,
         }
@@ -140,8 +192,14 @@ fn read(reader: &mut impl io::BufRead) -> io::Result<Option<Request>> {
         .and_then(|rest| rest.lines().next());
     let mut body = vec![0; length.and_then(|length| length.parse().ok()).unwrap_or(0)];
     reader.read_exact(&mut body)?;
+    let at = SystemTime::now();
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    Ok(Some(Request { path, head, body }))
+    Ok(Some(Request {
+        path,
+        head,
+        body,
+        at,
+    }))
 }
 
 /// Whether the connection stays open.

@@ -1,0 +1,5 @@
+//! The delivery guarantee under faults, as far as it can be tried in a minute: `cargo xtask bench faults` plays the whole.
+
+mod kill;
+mod outage;
+mod power;
