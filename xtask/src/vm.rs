@@ -38,7 +38,6 @@ const ALL: Tests = Tests {
         "exit::",
         "fork::",
         "listener::",
-        "loss::a_full_ring",
         "mining::",
         "payload::",
         "scenario::a_burner",
