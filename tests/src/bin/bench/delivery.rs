@@ -116,7 +116,14 @@ pub fn execute(args: &Args) -> Result<ExitCode> {
         let path = folder.join("delivery.md");
         fs::write(&path, report).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    let whole: Vec<f64> = measured.iter().map(|one| one.whole()).collect();
+    let within = |share, ms| quantile(&whole, share).is_some_and(|measured| measured <= ms);
+    Ok(if within(0.5, HALF_MS) && within(0.99, ALMOST_ALL_MS) {
+        ExitCode::SUCCESS
+    } else {
+        eprintln!("that is slower than promised");
+        ExitCode::FAILURE
+    })
 }
 
 /// One intruder.
