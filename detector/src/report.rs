@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::Config,
     deliver::{
-        Delivery, Event, Ping, StartError,
+        Class, Delivery, Event, Ping, StartError,
         sink::{Stdout, stdout},
     },
     event::{self, CloudEvent, Data, HeartbeatDetector, HostInfo, Sequence},
@@ -17,7 +17,7 @@ use crate::{
     render::{self, Style},
     runtime::RunError,
     source::scan::Clock,
-    state::{self, Earlier, StoredIncident},
+    state::{self, Earlier, StoredFinding, StoredIncident},
     supervisor::Supervisor,
 };
 
@@ -44,6 +44,8 @@ pub struct Report {
     ping: Option<Ping>,
     supervisor: Supervisor,
     config_digest: String,
+    /// Some receiver asks for findings.
+    sends_findings: bool,
     /// Severity each open incident was last shown with in full.
     shown: HashMap<String, String>,
 }
@@ -79,6 +81,7 @@ impl Report {
             ping: ping(config)?,
             supervisor: Supervisor::from_environment(),
             config_digest: digest(config),
+            sends_findings: sends_findings(config),
             shown: HashMap::new(),
         };
         Ok((report, before))
@@ -144,9 +147,22 @@ impl Report {
         self.keep(event, Some(Kept::Changed(incident)), None);
     }
 
-    /// A signal that woke nobody. On the wire it is opt-in: it goes to the log.
+    /// A signal that woke nobody: kept, and sent where a receiver asks for them. Only what is sent is numbered.
     pub fn finding(&mut self, finding: &Finding) {
         tracing::debug!(kind = finding.kind.name(), process = ?finding.process, "finding");
+        let at = finding.last_seen_unix_ns;
+        let data = event::finding_data(finding, &self.host);
+        let json = serde_json::to_vec(&data).expect("a finding is made of strings and numbers");
+        self.state.saw_finding(StoredFinding {
+            at,
+            kind: finding.kind.name().to_owned(),
+            severity: finding.severity.name().to_owned(),
+            data: json.into(),
+        });
+        if self.sends_findings {
+            let event = event::finding(at, data, &self.host, &mut self.sequence);
+            self.send(event);
+        }
     }
 
     /// It watches: every planned probe is attached, the processes that were there are known.
@@ -198,6 +214,7 @@ impl Report {
         self.ping = ping;
         self.host.redactor = config.privacy.redactor();
         self.config_digest = digest(config);
+        self.sends_findings = sends_findings(config);
         Ok(())
     }
 
@@ -292,6 +309,11 @@ impl Report {
             Some(render::incident(data, self.style) + "\n")
         }
     }
+}
+
+fn sends_findings(config: &Config) -> bool {
+    let mut sinks = config.sink.values();
+    sinks.any(|sink| sink.events().contains(&Class::Finding))
 }
 
 fn ping(config: &Config) -> Result<Option<Ping>, StartError> {

@@ -1,6 +1,7 @@
 //! One file per verb of the command line.
 
 mod check;
+mod findings;
 mod incidents;
 mod inventory;
 mod manual;
@@ -77,6 +78,8 @@ enum Verb {
     Check(Configuration),
     /// What was found: list, show, report for a ticket, resolve, accept
     Incidents(incidents::Incidents),
+    /// Signals that woke nobody
+    Findings(findings::Findings),
     /// What waits for receivers, and what they refused
     Outbox(outbox::Outbox),
     /// Programs that no package owns and that ran here
@@ -197,6 +200,7 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
         Verb::Replay(options) => replay::execute(&options),
         Verb::Check(configuration) => check::execute(load(&configuration)),
         Verb::Incidents(incidents) => incidents::execute(incidents),
+        Verb::Findings(findings) => findings::execute(&findings),
         Verb::Outbox(outbox) => outbox::execute(outbox),
         Verb::Inventory(inventory) => inventory::execute(&inventory),
         Verb::Config { verb } => match verb {

@@ -190,11 +190,10 @@ pub fn heartbeat(
     )
 }
 
-/// `detector.finding`.
-pub fn finding(finding: &Finding, host: &HostInfo, sequence: &mut Sequence) -> CloudEvent {
-    let at_unix_ns = finding.last_seen_unix_ns;
-    let data = FindingData {
-        timestamp: timestamp(at_unix_ns),
+/// What is kept of a finding, and sent to whoever asks for them.
+pub fn finding_data(finding: &Finding, host: &HostInfo) -> FindingData {
+    FindingData {
+        timestamp: timestamp(finding.last_seen_unix_ns),
         event: EventFields {
             start: Some(timestamp(finding.first_seen_unix_ns)),
             ..from::plain_event(
@@ -213,7 +212,16 @@ pub fn finding(finding: &Finding, host: &HostInfo, sequence: &mut Sequence) -> C
             .as_deref()
             .map(|subject| from::process(subject, host)),
         threat: from::threat(std::slice::from_ref(finding)),
-    };
+    }
+}
+
+/// `detector.finding`.
+pub fn finding(
+    at_unix_ns: i64,
+    data: FindingData,
+    host: &HostInfo,
+    sequence: &mut Sequence,
+) -> CloudEvent {
     CloudEvent::wrap(
         "detector.finding",
         None,

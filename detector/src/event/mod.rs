@@ -19,7 +19,7 @@ pub mod text;
 mod tests;
 
 pub use agent::{
-    AgentEvent, Heartbeat, HeartbeatDetector, degraded, finding, heartbeat, started, stopped,
+    AgentEvent, Heartbeat, HeartbeatDetector, degraded, finding, finding_data, heartbeat, started, stopped,
 };
 pub use drill::{Drill, MARK};
 pub use envelope::{CloudEvent, Data, HostInfo, SOURCE_PREFIX, Sequence, timestamp};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    DeadLetter, ProgramSeen, Request, StoredIncident, acceptance, dead, incidents, inventory, open,
+    DeadLetter, ProgramSeen, Request, StoredFinding, StoredIncident, acceptance, dead, finding, incidents, inventory, open,
     outbox, schema, store,
 };
 use crate::{incident::Acceptance, input::KnownDestination};
@@ -213,6 +213,14 @@ impl Desk {
     /// The file cannot be written.
     pub fn resend(&self, id: &str) -> Result<usize, DeskError> {
         self.ask(|connection| dead::resend(connection, id))
+    }
+
+    /// Signals that woke nobody, the newest `limit`, newest first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn findings(&self, limit: u32) -> Result<Vec<StoredFinding>, DeskError> {
+        self.ask(|connection| finding::list(connection, limit))
     }
 
     /// Where programs connected to, least recently first.

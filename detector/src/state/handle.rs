@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{
+    finding::StoredFinding,
     incidents::StoredIncident,
     inventory::Program,
     lane::OutboxFeed,
@@ -125,6 +126,11 @@ impl Handle {
     /// A destination was seen. What finds no room comes again with the next connection.
     pub fn saw_destination(&self, destination: Destination) {
         let _ = self.requests.try_send(Request::Destination(destination));
+    }
+
+    /// A signal that woke nobody was seen. What finds no room is not kept.
+    pub fn saw_finding(&self, finding: StoredFinding) {
+        let _ = self.requests.try_send(Request::Finding(finding));
     }
 
     /// Keeps what a rule learned. What finds no room comes again with the next change.

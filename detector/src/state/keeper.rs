@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{
     acceptance,
+    finding::StoredFinding,
     handle::Record,
     inventory::{Program, from_hex},
     lane::{From, Given, Lane},
@@ -24,6 +25,8 @@ use crate::{
 
 /// Inventory, baselines and cursors wait this long for company, ns: they cost an fsync.
 const FLUSH_NS: i64 = 5_000_000_000;
+/// Findings that wait for company; in a storm of them the first say enough.
+const MAX_FINDINGS: usize = 256;
 /// Cursors are written after this long, ns: what is settled and not written comes again after a crash.
 const CURSOR_NS: i64 = 1_000_000_000;
 /// What is seen within this time of the first start ran before, ns: the snapshot takes seconds, hashing longer.
@@ -45,6 +48,7 @@ pub(super) struct Keeper {
     programs: HashMap<Program, i64>,
     destinations: HashMap<Destination, i64>,
     baselines: HashMap<String, Baseline>,
+    findings: Vec<StoredFinding>,
     flushed: i64,
     cursors_written: i64,
     expired: i64,
@@ -78,6 +82,7 @@ impl Keeper {
             programs: HashMap::new(),
             destinations: HashMap::new(),
             baselines: HashMap::new(),
+            findings: Vec::new(),
             flushed: now,
             cursors_written: now,
             expired: 0,
@@ -127,6 +132,10 @@ impl Keeper {
                 Request::Baseline(baseline) => {
                     self.baselines.insert(baseline.identity.clone(), baseline);
                 }
+                Request::Finding(finding) if self.findings.len() < MAX_FINDINGS => {
+                    self.findings.push(finding);
+                }
+                Request::Finding(_) => {}
                 Request::Next { sink, waiter } => {
                     if !self.lanes.contains_key(&sink) {
                         self.lanes.insert(sink.clone(), Lane::default());
@@ -354,7 +363,8 @@ impl Keeper {
         let ahead = self.lanes.values().any(|lane| lane.is_ahead);
         let inventory = !self.programs.is_empty()
             || !self.destinations.is_empty()
-            || !self.baselines.is_empty();
+            || !self.baselines.is_empty()
+            || !self.findings.is_empty();
         if now - self.expired >= HOUR_NS {
             self.expired = now;
             self.commit(|changes| {
@@ -379,10 +389,12 @@ impl Keeper {
         let nothing = self.programs.is_empty()
             && self.destinations.is_empty()
             && self.baselines.is_empty()
+            && self.findings.is_empty()
             && !self.lanes.values().any(|lane| lane.is_ahead);
         if nothing {
             return;
         }
+        let findings = std::mem::take(&mut self.findings);
         let (programs, destinations, baselines) = (
             std::mem::take(&mut self.programs),
             std::mem::take(&mut self.destinations),
@@ -405,6 +417,12 @@ impl Keeper {
             }
             for baseline in baselines.values() {
                 changes.put_baseline(baseline, now)?;
+            }
+            for finding in &findings {
+                changes.put_finding(finding)?;
+            }
+            if !findings.is_empty() {
+                changes.forget_findings(now)?;
             }
             if !baselines.is_empty() {
                 changes.forget_baselines()?;

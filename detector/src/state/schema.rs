@@ -11,7 +11,11 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 pub(super) const APPLICATION_ID: i32 = 0x6474_6374;
 
 /// Steps from an empty file to the newest version; step n leads to version n + 1.
-const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 
 /// The version this program writes.
 pub(super) const VERSION: u32 = STEPS.len() as u32;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     bound::Gap,
+    finding::StoredFinding,
     handle::{Handle, Record},
     incidents,
     inventory::Program,
@@ -43,6 +44,7 @@ pub(super) enum Request {
     Program(Program),
     Destination(Destination),
     Baseline(Baseline),
+    Finding(StoredFinding),
     Next {
         sink: String,
         waiter: Waiter,

@@ -7,6 +7,9 @@ use super::*;
 /// What version 1 wrote, row by row, on the day it was replaced.
 const VERSION_1: &str = include_str!("../fixtures/version-1.sql");
 
+/// The same of version 2.
+const VERSION_2: &str = include_str!("../fixtures/version-2.sql");
+
 fn version(connection: &Connection) -> u32 {
     connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
@@ -19,17 +22,24 @@ fn file_of_version_1() -> Connection {
     connection
 }
 
+const TABLES_OF_VERSION_1: [&str; 7] = [
+    "meta",
+    "incident",
+    "executable",
+    "destination",
+    "acceptance",
+    "request",
+    "baseline",
+];
+const TABLES_OF_VERSION_2: [&str; 3] = ["event", "sink", "dead_letter"];
+
 /// Every row of every table of version 1, as text.
 fn rows_of_version_1(connection: &Connection) -> Vec<String> {
-    let tables = [
-        "meta",
-        "incident",
-        "executable",
-        "destination",
-        "acceptance",
-        "request",
-        "baseline",
-    ];
+    rows(connection, &TABLES_OF_VERSION_1)
+}
+
+/// Every row of these tables, as text.
+fn rows(connection: &Connection, tables: &[&str]) -> Vec<String> {
     let mut rows = Vec::new();
     for table in tables {
         let mut select = connection
@@ -78,6 +88,24 @@ fn a_program_of_version_1_goes_on_with_a_file_of_this_version() {
 }
 
 #[test]
+fn a_file_of_version_2_keeps_every_row_for_this_program_and_for_the_one_before() {
+    let mut connection = Connection::open_in_memory().expect("memory");
+    connection.execute_batch(VERSION_2).expect("valid SQL");
+    let tables = [&TABLES_OF_VERSION_1[..], &TABLES_OF_VERSION_2].concat();
+    let before = rows(&connection, &tables);
+    assert_eq!(before.len(), 11, "{before:#?}");
+    assert_eq!(migrate(&mut connection).expect("it migrates"), 2);
+    assert_eq!(version(&connection), VERSION);
+    assert_eq!(rows(&connection, &tables), before);
+    assert_eq!(rows(&connection, &["finding"]), Vec::<String>::new());
+    assert_eq!(
+        migrate_to(&mut connection, 2).expect("it is readable"),
+        VERSION
+    );
+    assert_eq!(rows(&connection, &tables), before);
+}
+
+#[test]
 fn a_file_made_in_steps_is_the_file_made_at_once() {
     let schema = |connection: &Connection| -> Vec<(String, String)> {
         connection
@@ -115,7 +143,7 @@ fn a_newer_file_is_opened_when_it_allows_that_and_refused_by_name_when_not() {
     let refused = migrate(&mut connection).expect_err("it broke with this version");
     assert_eq!(
         refused.to_string(),
-        "has version 9, which programs before version 8 cannot read; this one knows version 2"
+        "has version 9, which programs before version 8 cannot read; this one knows version 3"
     );
     assert_eq!(version(&connection), 9, "and is as it was");
 }

@@ -210,6 +210,34 @@ async fn baselines_come_back_as_they_were_saved() {
 }
 
 #[tokio::test]
+async fn findings_are_kept_newest_first_and_in_a_storm_the_first_of_them() {
+    let finding = |number: i64| StoredFinding {
+        at: NOW + number,
+        kind: "execution.new_binary".to_owned(),
+        severity: "info".to_owned(),
+        data: Bytes::from(format!("{{\"n\":{number}}}")),
+    };
+    let bench = Bench::new(&[]);
+    bench.handle.saw_finding(finding(0));
+    bench.handle.saw_finding(finding(1));
+    let bench = bench.restart(&[]).await;
+    let desk = Desk::open(&bench.path(), false).expect("readable");
+    assert_eq!(
+        desk.findings(10).expect("readable"),
+        [finding(1), finding(0)]
+    );
+    assert_eq!(desk.findings(1).expect("readable"), [finding(1)]);
+    for number in 2..900 {
+        bench.handle.saw_finding(finding(number));
+    }
+    let bench = bench.restart(&[]).await;
+    let desk = Desk::open(&bench.path(), false).expect("readable");
+    let kept = desk.findings(10_000).expect("readable");
+    assert_eq!(kept.len(), 2 + 256);
+    assert_eq!(kept.first(), Some(&finding(257)));
+}
+
+#[tokio::test]
 async fn destinations_come_back_least_recently_seen_first() {
     let bench = Bench::new(&[]);
     let to = |identity: &str, network: &str| Destination {
