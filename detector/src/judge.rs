@@ -49,7 +49,13 @@ impl Judge {
                     tell(event::from_incident(&incident, change, host, sequence));
                 }
                 Output::Finding(finding) => {
-                    tell(event::finding(&finding, host, sequence));
+                    let data = event::finding_data(&finding, host);
+                    tell(event::finding(
+                        finding.last_seen_unix_ns,
+                        data,
+                        host,
+                        sequence,
+                    ));
                 }
                 errand => self.errands.push(errand),
             }

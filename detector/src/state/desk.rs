@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    DeadLetter, ProgramSeen, Request, StoredFinding, StoredIncident, acceptance, dead, finding, incidents, inventory, open,
-    outbox, schema, store,
+    DeadLetter, ProgramSeen, Request, StoredFinding, StoredIncident, acceptance, dead, finding,
+    incidents, inventory, open, outbox, schema, store,
 };
 use crate::{incident::Acceptance, input::KnownDestination};
 

@@ -28,7 +28,9 @@ impl Changes<'_> {
     /// Keeps a finding.
     pub(super) fn put_finding(&self, finding: &StoredFinding) -> rusqlite::Result<()> {
         self.transaction
-            .prepare_cached("INSERT INTO finding (at, type, severity, data) VALUES (?1, ?2, ?3, ?4)")?
+            .prepare_cached(
+                "INSERT INTO finding (at, type, severity, data) VALUES (?1, ?2, ?3, ?4)",
+            )?
             .execute((
                 finding.at,
                 &finding.kind,
