@@ -1,7 +1,7 @@
 //! What the loop holds: it tells the state thread and never waits for it.
 //!
-//! When the thread is behind (a disk that hangs) events wait here, bounded; then those that are missed least go
-//! first, counted under [`LOSS`].
+//! When the thread is behind (a disk that hangs, a burst on a busy machine) events wait here, bounded by bytes; then
+//! those that are missed least go first, counted under [`LOSS`].
 
 use std::{
     collections::VecDeque,
@@ -29,8 +29,8 @@ pub const LOSS: &str = "state_dropped";
 /// Stable name of inventory rows that were pushed out by newer ones.
 pub const LOSS_INVENTORY: &str = "inventory_forgotten";
 
-/// Events that wait while the thread is behind: a minute of a busy night.
-const MAX_WAITING: usize = 512;
+/// Bytes of events that wait while the thread is behind: some 5,000 small ones, or 500 of incidents with everything.
+const MAX_WAITING_BYTES: usize = 8 << 20;
 
 /// One event, with what belongs to it in the same transaction.
 #[derive(Debug)]
@@ -66,6 +66,7 @@ pub struct Handle {
     requests: mpsc::Sender<Request>,
     counters: Arc<Counters>,
     waiting: VecDeque<Record>,
+    waiting_bytes: usize,
     /// Sinks that the thread has not been told yet.
     sinks: Option<Vec<String>>,
     dropped: u64,
@@ -77,6 +78,7 @@ impl Handle {
             requests,
             counters,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             sinks: None,
             dropped: 0,
         }
@@ -84,23 +86,25 @@ impl Handle {
 
     /// Keeps an event. Never blocks.
     pub fn record(&mut self, record: Record) {
+        self.waiting_bytes += record.event.body.len();
         self.waiting.push_back(record);
         self.flush();
-        if self.waiting.len() > MAX_WAITING {
+        while self.waiting_bytes > MAX_WAITING_BYTES {
             let least = self.waiting.iter().map(|record| record.event.class).min();
             let least = self
                 .waiting
                 .iter()
                 .position(|record| Some(record.event.class) == least);
-            let lost = self.waiting.remove(least.unwrap_or(0));
+            let Some(lost) = self.waiting.remove(least.unwrap_or(0)) else {
+                return;
+            };
+            self.waiting_bytes -= lost.event.body.len();
             self.dropped += 1;
-            if let Some(lost) = lost {
-                tracing::error!(
-                    id = lost.event.id,
-                    total = self.dropped,
-                    "event dropped before it was stored"
-                );
-            }
+            tracing::error!(
+                id = lost.event.id,
+                total = self.dropped,
+                "event dropped before it was stored"
+            );
         }
     }
 
@@ -196,8 +200,9 @@ impl Handle {
             self.sinks = Some(names);
         }
         while let Some(record) = self.waiting.pop_front() {
+            let bytes = record.event.body.len();
             match self.requests.try_send(Request::Record(Box::new(record))) {
-                Ok(()) => {}
+                Ok(()) => self.waiting_bytes -= bytes,
                 Err(error) => {
                     if let Request::Record(record) = error.into_inner() {
                         self.waiting.push_front(*record);
