@@ -4,7 +4,6 @@
 //! not loopback is refused, and it ends by itself after `--for` seconds, whatever happens to the other side.
 
 use clap::Parser;
-use rustix::process::Signal;
 use std::ffi::CString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -34,9 +33,6 @@ struct Arguments {
     /// How to talk to it
     #[arg(long, value_enum, default_value_t)]
     dialect: Dialect,
-    /// Run in a child that is stopped and continued, so that it gets this share of the time, in percent
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=99))]
-    limit: Option<u8>,
     /// Sleep across every scheduler tick, which hides the load from accounting by tick
     #[arg(long)]
     dodge_ticks: bool,
@@ -93,7 +89,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments, until: Instant) -> std::io::Result<()> {
     if arguments.parent_death_signal {
         let parent = rustix::process::getppid();
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         // Adopted meanwhile: the signal would never come.
         if rustix::process::getppid() != parent {
             return Ok(());
@@ -101,9 +97,6 @@ fn run(arguments: &Arguments, until: Instant) -> std::io::Result<()> {
     }
     if let Some(disguise) = arguments.becomes {
         return Err(become_again(disguise));
-    }
-    if let Some(percent) = arguments.limit {
-        return limit(percent, until);
     }
     if arguments.unlink {
         std::fs::remove_file(std::env::current_exe()?)?;
@@ -160,34 +153,6 @@ fn become_again(disguise: Disguise) -> std::io::Error {
         Err(error) => error,
         Ok(never) => match never {},
     }
-}
-
-/// How often a limited child is stopped and continued.
-const LIMIT_PERIOD: Duration = Duration::from_millis(100);
-
-/// Runs the same program with the same arguments in a child, and lets it run for that share of the time only.
-fn limit(percent: u8, until: Instant) -> std::io::Result<()> {
-    let this = std::env::current_exe()?;
-    let arguments = std::env::args_os().skip(1);
-    let arguments = arguments.filter(|arg| !arg.as_encoded_bytes().starts_with(b"--limit="));
-    let mut child = std::process::Command::new(this)
-        .args(arguments)
-        .arg("--parent-death-signal")
-        .spawn()?;
-    let pid = rustix::process::Pid::from_child(&child);
-    let signal = |signal| rustix::process::kill_process(pid, signal);
-    let runs = LIMIT_PERIOD * u32::from(percent) / 100;
-    // Not reaped before `try_wait` says so: the id is the child's until then.
-    while child.try_wait()?.is_none() && Instant::now() < until {
-        signal(Signal::CONT)?;
-        std::thread::sleep(runs);
-        signal(Signal::STOP)?;
-        std::thread::sleep(LIMIT_PERIOD - runs);
-    }
-    if child.try_wait()?.is_none() {
-        signal(Signal::KILL)?;
-    }
-    child.wait().map(drop)
 }
 
 /// Keeps `count` children burning until `until`, each for the next of `lives` at most, and reaps them all.

@@ -212,11 +212,6 @@ const THROTTLED: &[Variant] = &[
         plant: |f| program(f, "fifth", &["--threads=1", "--duty=20"]),
         parents: &[RUNUSER],
     },
-    Variant {
-        name: "stopped 70 % of the time",
-        plant: |f| program(f, "stopped", &["--threads=1", "--limit=30"]),
-        parents: &[RUNUSER],
-    },
 ];
 /// Promised are ten minutes for 20 % and five for 50 %; the rule needs two.
 const LONGEST_THROTTLED: Duration = Duration::from_secs(280);
