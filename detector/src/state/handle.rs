@@ -90,12 +90,11 @@ impl Handle {
         self.waiting.push_back(record);
         self.flush();
         while self.waiting_bytes > MAX_WAITING_BYTES {
-            let least = self.waiting.iter().map(|record| record.event.class).min();
-            let least = self
-                .waiting
-                .iter()
-                .position(|record| Some(record.event.class) == least);
-            let Some(lost) = self.waiting.remove(least.unwrap_or(0)) else {
+            // The first of the least: the oldest.
+            let waiting = self.waiting.iter().enumerate();
+            let least = waiting.min_by_key(|(_, record)| record.event.class);
+            let least = least.map(|(at, _)| at);
+            let Some(lost) = least.and_then(|at| self.waiting.remove(at)) else {
                 return;
             };
             self.waiting_bytes -= lost.event.body.len();

@@ -34,6 +34,30 @@ const FIRST_START_NS: i64 = 60_000_000_000;
 /// Bounds by age are looked at this often, ns.
 const HOUR_NS: i64 = 3_600_000_000_000;
 
+/// What is written with company.
+#[derive(Debug, Default)]
+struct Waiting {
+    programs: HashMap<Program, i64>,
+    destinations: HashMap<Destination, i64>,
+    baselines: HashMap<String, Baseline>,
+    findings: Vec<StoredFinding>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        let Waiting {
+            programs,
+            destinations,
+            baselines,
+            findings,
+        } = self;
+        programs.is_empty()
+            && destinations.is_empty()
+            && baselines.is_empty()
+            && findings.is_empty()
+    }
+}
+
 /// The state.
 pub(super) struct Keeper {
     pub(super) store: Store,
@@ -45,10 +69,7 @@ pub(super) struct Keeper {
     show: Show,
     /// What is first seen before it ran when the detector came to this host, ns since 1970.
     first_start_until: i64,
-    programs: HashMap<Program, i64>,
-    destinations: HashMap<Destination, i64>,
-    baselines: HashMap<String, Baseline>,
-    findings: Vec<StoredFinding>,
+    waiting: Waiting,
     flushed: i64,
     cursors_written: i64,
     expired: i64,
@@ -79,10 +100,7 @@ impl Keeper {
             now,
             show,
             first_start_until: if is_new { now + FIRST_START_NS } else { 0 },
-            programs: HashMap::new(),
-            destinations: HashMap::new(),
-            baselines: HashMap::new(),
-            findings: Vec::new(),
+            waiting: Waiting::default(),
             flushed: now,
             cursors_written: now,
             expired: 0,
@@ -127,15 +145,22 @@ impl Keeper {
             }
             match request {
                 Request::Record(record) => records.push(*record),
-                Request::Program(program) => drop(self.programs.insert(program, self.now)),
-                Request::Destination(to) => drop(self.destinations.insert(to, self.now)),
+                Request::Program(program) => {
+                    self.waiting.programs.insert(program, self.now);
+                }
+                Request::Destination(to) => {
+                    self.waiting.destinations.insert(to, self.now);
+                }
                 Request::Baseline(baseline) => {
-                    self.baselines.insert(baseline.identity.clone(), baseline);
+                    let baselines = &mut self.waiting.baselines;
+                    baselines.insert(baseline.identity.clone(), baseline);
                 }
-                Request::Finding(finding) if self.findings.len() < MAX_FINDINGS => {
-                    self.findings.push(finding);
+                Request::Finding(finding) => {
+                    let findings = &mut self.waiting.findings;
+                    if findings.len() < MAX_FINDINGS {
+                        findings.push(finding);
+                    }
                 }
-                Request::Finding(_) => {}
                 Request::Next { sink, waiter } => {
                     if !self.lanes.contains_key(&sink) {
                         self.lanes.insert(sink.clone(), Lane::default());
@@ -361,10 +386,6 @@ impl Keeper {
     fn tick(&mut self, now: i64) {
         self.now = now;
         let ahead = self.lanes.values().any(|lane| lane.is_ahead);
-        let inventory = !self.programs.is_empty()
-            || !self.destinations.is_empty()
-            || !self.baselines.is_empty()
-            || !self.findings.is_empty();
         if now - self.expired >= HOUR_NS {
             self.expired = now;
             self.commit(|changes| {
@@ -374,7 +395,7 @@ impl Keeper {
             self.recount();
             self.report_gap();
         }
-        if inventory && now - self.flushed >= FLUSH_NS
+        if !self.waiting.is_empty() && now - self.flushed >= FLUSH_NS
             || ahead && now - self.cursors_written >= CURSOR_NS
         {
             self.flush();
@@ -386,20 +407,16 @@ impl Keeper {
     /// Writes what waits for company.
     pub(super) fn flush(&mut self) {
         self.flushed = self.now;
-        let nothing = self.programs.is_empty()
-            && self.destinations.is_empty()
-            && self.baselines.is_empty()
-            && self.findings.is_empty()
-            && !self.lanes.values().any(|lane| lane.is_ahead);
-        if nothing {
+        let ahead = self.lanes.values().any(|lane| lane.is_ahead);
+        if self.waiting.is_empty() && !ahead {
             return;
         }
-        let findings = std::mem::take(&mut self.findings);
-        let (programs, destinations, baselines) = (
-            std::mem::take(&mut self.programs),
-            std::mem::take(&mut self.destinations),
-            std::mem::take(&mut self.baselines),
-        );
+        let Waiting {
+            programs,
+            destinations,
+            baselines,
+            findings,
+        } = std::mem::take(&mut self.waiting);
         let now = self.now;
         let how = if now < self.first_start_until {
             "first_start"
