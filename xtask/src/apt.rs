@@ -4,9 +4,10 @@
 //! package lists at most once per invocation.
 
 use crate::exec::{self, Steps};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -60,17 +61,21 @@ pub fn installed<'a>(packages: impl IntoIterator<Item = &'a str>) -> Vec<String>
         .collect()
 }
 
-/// Where packages of a release come from.
-pub fn source(suite: &str) -> Option<String> {
-    let format = "$(REPO_URI) $(RELEASE) $(CREATED_BY)";
-    let targets = exec::query(Command::new("apt-get").args(["indextargets", "--format", format]))?;
-    let mut lines = targets
-        .lines()
-        .map(|line| line.split(' ').collect::<Vec<_>>());
-    lines.find_map(|words| match words[..] {
-        [source, of, "Packages"] if of == suite => Some(source.to_owned()),
-        _ => None,
-    })
+/// The mirror of Debian itself that this machine uses, whatever release it is of.
+///
+/// Read from the sources, not from what was fetched by them: a machine may have no lists yet.
+pub fn mirror() -> Result<String> {
+    let parts = fs::read_dir("/etc/apt/sources.list.d");
+    let parts = parts.into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = parts.map(|entry| entry.path()).collect();
+    files.push("/etc/apt/sources.list".into());
+    let texts = files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
+    let mut mirrors = texts.filter_map(|text| find_mirror(&text));
+    mirrors
+        .next()
+        .context("no source of apt's is a mirror of Debian")
 }
 
 /// The command that a user without root's rights is told to run.
@@ -168,6 +173,17 @@ pub fn parse_depends(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// The first address that ends in `/debian`, in either format of apt's sources.
+fn find_mirror(text: &str) -> Option<String> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let mut words = lines.flat_map(str::split_whitespace);
+    let found = words.find(|word| {
+        let is_address = word.starts_with("http://") || word.starts_with("https://");
+        is_address && word.trim_end_matches('/').ends_with("/debian")
+    })?;
+    Some(found.trim_end_matches('/').to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,5 +203,21 @@ mod tests {
             parse_depends(show),
             ["libc6", "libllvm22", "python3", "python3-minimal"]
         );
+    }
+
+    #[test]
+    fn the_mirror_is_found_in_both_formats_and_not_in_comments() {
+        let new = "Types: deb\n# http://old.example/debian\nURIs: http://mirror.example/debian/\nSuites: bookworm\n";
+        let old = "deb https://mirror.example/debian bookworm main\n";
+        let other = "deb https://packages.example/apt stable main\n";
+        assert_eq!(
+            find_mirror(new).as_deref(),
+            Some("http://mirror.example/debian")
+        );
+        assert_eq!(
+            find_mirror(old).as_deref(),
+            Some("https://mirror.example/debian")
+        );
+        assert_eq!(find_mirror(other), None);
     }
 }

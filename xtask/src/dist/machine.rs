@@ -1,6 +1,6 @@
 //! A clean Debian with systemd as its first process, in namespaces of its own: where packages are tried.
 //!
-//! The root is made once (debootstrap, from the machine's own package source) and never written to: what happens in a machine goes
+//! The root is made once (debootstrap, from the machine's own mirror) and never written to: what happens in a machine goes
 //! into an overlay in memory and is gone with it. Nothing of the host is changed, and the machine has the host's kernel: the
 //! daemon loads its probes there for real.
 
@@ -152,12 +152,12 @@ pub fn root(steps: &mut Steps) -> Result<PathBuf> {
     }
     let _ = fs::remove_dir_all(&root);
     fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
-    let source = apt::source(SUITE).with_context(|| format!("apt knows no source of {SUITE}"))?;
+    let mirror = apt::mirror()?;
     steps.note(format!("making a clean {SUITE}, once"));
     let mut make = exec::command("debootstrap");
     make.args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE])
         .arg(&root)
-        .arg(source)
+        .arg(mirror)
         .stdout(Stdio::null());
     steps.run(&mut make)?;
     fs::write(&made, "").with_context(|| format!("writing {}", made.display()))?;

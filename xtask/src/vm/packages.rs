@@ -4,7 +4,7 @@
 //! `$XDG_CACHE_HOME/detector/vm/{suite-<suite>,packages}`.
 
 use crate::exec::{self, Steps};
-use crate::tools;
+use crate::{apt, tools};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,6 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Where no source of this machine's names one.
-const MIRROR: &str = "http://deb.debian.org/debian";
 /// A kernel is looked for again after this long.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -29,7 +27,8 @@ impl Archive {
         let folder = cache()?.join(format!("suite-{suite}"));
         fs::create_dir_all(folder.join("lists/partial"))
             .with_context(|| format!("creating {}", folder.display()))?;
-        let source = format!("deb [signed-by={KEYRING}] {} {suite} main\n", mirror());
+        let mirror = apt::mirror()?;
+        let source = format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
         fs::write(folder.join("sources.list"), source)?;
         Ok(Archive {
             folder,
@@ -68,7 +67,7 @@ impl Archive {
         show.args(["show", "--no-all-versions", package]);
         let shown = exec::query(&mut show)
             .with_context(|| format!("there is no package {package} in {:?}", self.suite))?;
-        Ok(crate::apt::parse_depends(&shown))
+        Ok(apt::parse_depends(&shown))
     }
 
     /// The folder a package of the suite is unpacked in.
@@ -160,51 +159,4 @@ fn extract(steps: &mut Steps, deb: &Path, folder: &Path) -> Result<()> {
 
 fn cache() -> Result<PathBuf> {
     Ok(tools::user_cache()?.join("vm"))
-}
-
-/// The mirror of Debian itself that this machine uses.
-fn mirror() -> String {
-    let folder = "/etc/apt/sources.list.d";
-    let parts = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = parts.map(|entry| entry.path()).collect();
-    files.push("/etc/apt/sources.list".into());
-    let texts = files
-        .iter()
-        .filter_map(|file| fs::read_to_string(file).ok());
-    texts
-        .filter_map(|text| find_mirror(&text))
-        .next()
-        .unwrap_or_else(|| MIRROR.to_owned())
-}
-
-/// The first address that ends in `/debian`, in either format of apt's sources.
-fn find_mirror(text: &str) -> Option<String> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let mut words = lines.flat_map(str::split_whitespace);
-    let found = words.find(|word| {
-        let is_address = word.starts_with("http://") || word.starts_with("https://");
-        is_address && word.trim_end_matches('/').ends_with("/debian")
-    })?;
-    Some(found.trim_end_matches('/').to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mirror_is_found_in_both_formats_and_not_in_comments() {
-        let new = "Types: deb\n# http://old.example/debian\nURIs: http://mirror.example/debian/\nSuites: bookworm\n";
-        let old = "deb https://mirror.example/debian bookworm main\n";
-        let other = "deb https://packages.example/apt stable main\n";
-        assert_eq!(
-            find_mirror(new).as_deref(),
-            Some("http://mirror.example/debian")
-        );
-        assert_eq!(
-            find_mirror(old).as_deref(),
-            Some("https://mirror.example/debian")
-        );
-        assert_eq!(find_mirror(other), None);
-    }
 }
