@@ -183,8 +183,9 @@ impl Keeper {
             }
         }
         self.record(records);
-        self.serve();
+        // Before anybody is answered: who has an event finds it counted.
         self.count();
+        self.serve();
         ended
     }
 
@@ -501,6 +502,7 @@ impl Keeper {
         for lane in self.lanes.values_mut() {
             lane.depth = self.store.depth(lane.cursor).unwrap_or(lane.depth);
         }
+        self.count();
     }
 
     fn count(&self) {
