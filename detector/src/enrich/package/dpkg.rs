@@ -17,7 +17,6 @@ use super::{
     listing::Listing,
     merged::Merged,
 };
-use crate::input::Owner;
 
 mod content;
 
@@ -36,7 +35,6 @@ pub(in crate::enrich) struct Dpkg {
 struct Loaded {
     /// mtime of the info directory before it was read, so that a change meanwhile is seen.
     version: (i64, i64),
-    merged: Merged,
     /// From where a diverted file now lies to where its package listed it.
     diverted: HashMap<Vec<u8>, Vec<u8>>,
     index: Index,
@@ -44,12 +42,6 @@ struct Loaded {
 
 impl Listing for Dpkg {
     const RECHECK: Duration = RECHECK;
-
-    fn look_up(&self, path: &[u8]) -> Option<Owner> {
-        let loaded = self.loaded.as_ref()?;
-        let package = loaded.index.get(&loaded.merged.resolve(path))?;
-        Some(Owner::Package(package.to_owned()))
-    }
 
     /// Reads the lists unless they are as they were. A half-read database would call shipped files
     /// unowned, so on an error there is none.
@@ -67,8 +59,8 @@ impl Listing for Dpkg {
         }
     }
 
-    fn is_loaded(&self) -> bool {
-        self.loaded.is_some()
+    fn index(&self) -> Option<&Index> {
+        self.loaded.as_ref().map(|loaded| &loaded.index)
     }
 
     fn checked_at(&mut self) -> &mut Option<Instant> {
@@ -96,9 +88,8 @@ impl Dpkg {
     }
 
     fn load(&self, version: (i64, i64)) -> io::Result<Loaded> {
-        let merged = Merged::read(&self.root);
-        let diversions = self.diversions(&merged)?;
-        let mut builder = Builder::new();
+        let mut builder = Builder::new(Merged::read(&self.root));
+        let diversions = self.diversions(&builder)?;
         for entry in fs::read_dir(self.info())? {
             let name = entry?.file_name();
             let Some(package) = name.as_bytes().strip_suffix(b".list") else {
@@ -114,7 +105,7 @@ impl Dpkg {
             builder.package(&package);
             let plain_name = package.split(':').next().unwrap_or(&package);
             for path in list.split(|byte| *byte == b'\n').filter(|p| p.len() > 1) {
-                let path = merged.resolve(path);
+                let path = builder.resolve(path);
                 match diversions.get(&*path) {
                     Some(diversion) if diversion.by != plain_name => builder.path(&diversion.to),
                     _ => builder.path(&path),
@@ -123,7 +114,6 @@ impl Dpkg {
         }
         Ok(Loaded {
             version,
-            merged,
             diverted: diversions
                 .into_iter()
                 .map(|(from, diversion)| (diversion.to, from))
@@ -133,7 +123,7 @@ impl Dpkg {
     }
 
     /// Where files of other packages went, by their listed path.
-    fn diversions(&self, merged: &Merged) -> io::Result<HashMap<Vec<u8>, Diversion>> {
+    fn diversions(&self, builder: &Builder) -> io::Result<HashMap<Vec<u8>, Diversion>> {
         let text = match fs::read(self.root.join("var/lib/dpkg/diversions")) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -142,10 +132,10 @@ impl Dpkg {
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
         let entries = lines.chunks_exact(3).map(|lines| {
             let diversion = Diversion {
-                to: merged.resolve(lines[1]).into_owned(),
+                to: builder.resolve(lines[1]).into_owned(),
                 by: String::from_utf8_lossy(lines[2]).into_owned(),
             };
-            (merged.resolve(lines[0]).into_owned(), diversion)
+            (builder.resolve(lines[0]).into_owned(), diversion)
         });
         Ok(entries.collect())
     }

@@ -4,20 +4,28 @@
 //! without the keys nobody can look for one that collides with a listed path; by chance that happens once
 //! in 10¹⁴ questions at 120,000 paths.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, RandomState},
+};
+
+use super::merged::Merged;
 
 /// Collects paths.
 #[derive(Debug)]
 pub(super) struct Builder {
     keys: RandomState,
+    merged: Merged,
     entries: Vec<(u64, u32)>,
     names: Vec<Box<str>>,
 }
 
 impl Builder {
-    pub(super) fn new() -> Builder {
+    /// Of a host with these links.
+    pub(super) fn new(merged: Merged) -> Builder {
         Builder {
             keys: RandomState::new(),
+            merged,
             entries: Vec::new(),
             names: Vec::new(),
         }
@@ -28,7 +36,12 @@ impl Builder {
         self.names.push(name.into());
     }
 
-    /// A path of the package begun last.
+    /// The path at which a listed one lies.
+    pub(super) fn resolve<'p>(&self, listed: &'p [u8]) -> Cow<'p, [u8]> {
+        self.merged.resolve(listed)
+    }
+
+    /// A path of the package begun last, as it lies.
     pub(super) fn path(&mut self, path: &[u8]) {
         let package = self
             .names
@@ -45,6 +58,7 @@ impl Builder {
         self.entries.dedup_by_key(|(hash, _)| *hash);
         Index {
             keys: self.keys,
+            merged: self.merged,
             hashes: self.entries.iter().map(|(hash, _)| *hash).collect(),
             owners: self.entries.iter().map(|(_, owner)| *owner).collect(),
             names: self.names.into(),
@@ -56,15 +70,22 @@ impl Builder {
 #[derive(Debug)]
 pub(super) struct Index {
     keys: RandomState,
+    merged: Merged,
     hashes: Box<[u64]>,
     owners: Box<[u32]>,
     names: Box<[Box<str>]>,
 }
 
 impl Index {
-    /// The package that lists `path`.
+    /// The path at which a listed one lies.
+    pub(super) fn resolve<'p>(&self, listed: &'p [u8]) -> Cow<'p, [u8]> {
+        self.merged.resolve(listed)
+    }
+
+    /// The package that lists `path`, in whatever spelling.
     pub(super) fn get(&self, path: &[u8]) -> Option<&str> {
-        let at = self.hashes.binary_search(&self.keys.hash_one(path)).ok()?;
+        let key = self.keys.hash_one(&*self.resolve(path));
+        let at = self.hashes.binary_search(&key).ok()?;
         Some(&self.names[self.owners[at] as usize])
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::index::Index;
 use crate::input::Owner;
 
 /// A database that is read at the first question and kept.
@@ -10,21 +11,19 @@ pub(super) trait Listing {
     /// How often a path that is not listed makes us look whether the database changed.
     const RECHECK: Duration;
 
-    /// Who lists `path`, as far as read.
-    fn look_up(&self, path: &[u8]) -> Option<Owner>;
-
     /// Reads it, unless it is as it was. What cannot be read whole is not kept.
     fn refresh(&mut self);
 
-    /// Whether there is something to look into.
-    fn is_loaded(&self) -> bool;
+    /// What was read. `None`: nothing, or not whole.
+    fn index(&self) -> Option<&Index>;
 
     /// When it was last looked at for changes.
     fn checked_at(&mut self) -> &mut Option<Instant>;
 
     /// Who lists `path`.
     fn owner(&mut self, path: &[u8], now: Instant) -> Owner {
-        if let Some(package) = self.look_up(path) {
+        let look_up = |index: &Index| index.get(path).map(str::to_owned).map(Owner::Package);
+        if let Some(package) = self.index().and_then(look_up) {
             return package;
         }
         let checked_at = self.checked_at();
@@ -32,14 +31,13 @@ pub(super) trait Listing {
         if due {
             *checked_at = Some(now);
             self.refresh();
-            if let Some(package) = self.look_up(path) {
+            if let Some(package) = self.index().and_then(look_up) {
                 return package;
             }
         }
-        if self.is_loaded() {
-            Owner::Unowned
-        } else {
-            Owner::Unknown("package database unreadable")
+        match self.index() {
+            Some(_) => Owner::Unowned,
+            None => Owner::Unknown("package database unreadable"),
         }
     }
 }

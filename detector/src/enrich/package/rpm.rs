@@ -19,7 +19,6 @@ use super::{
     merged::Merged,
     shipped::{Digest, NO_DIGEST, Shipped, UNREADABLE},
 };
-use crate::input::Owner;
 
 mod header;
 mod sqlite;
@@ -63,7 +62,6 @@ pub(in crate::enrich) struct Rpm {
 #[derive(Debug)]
 struct Loaded {
     version: Version,
-    merged: Merged,
     index: Index,
     /// Number of the package's header, by the package's name.
     numbers: HashMap<Box<str>, u32>,
@@ -74,12 +72,6 @@ type Version = [Option<(u64, i64, i64)>; 2];
 
 impl Listing for Rpm {
     const RECHECK: Duration = RECHECK;
-
-    fn look_up(&self, path: &[u8]) -> Option<Owner> {
-        let loaded = self.loaded.as_ref()?;
-        let package = loaded.index.get(&loaded.merged.resolve(path))?;
-        Some(Owner::Package(package.to_owned()))
-    }
 
     /// Reads the database unless it is as it was. A half-read one would call shipped files unowned, so on
     /// an error there is none.
@@ -98,8 +90,8 @@ impl Listing for Rpm {
         };
     }
 
-    fn is_loaded(&self) -> bool {
-        self.loaded.is_some()
+    fn index(&self) -> Option<&Index> {
+        self.loaded.as_ref().map(|loaded| &loaded.index)
     }
 
     fn checked_at(&mut self) -> &mut Option<Instant> {
@@ -135,14 +127,14 @@ impl Rpm {
         let Some(number) = loaded.numbers.get(package) else {
             return NO_DIGEST;
         };
-        let path = loaded.merged.resolve(path);
+        let path = loaded.index.resolve(path);
         let mut shipped = NO_DIGEST;
         let read = sqlite::headers(&self.file, Some(*number), |_, blob| {
             let header = Header::parse(blob)?;
             let algorithm = header.digest_algorithm();
             header.each_file(|file| {
                 let listed = [file.folder, file.name].concat();
-                if loaded.merged.resolve(&listed) != path {
+                if loaded.index.resolve(&listed) != path {
                     return;
                 }
                 shipped = match (algorithm, file.digest.and_then(Digest::from_hex)) {
@@ -175,8 +167,7 @@ impl Rpm {
     }
 
     fn load(&self, version: Version) -> Result<Loaded, RpmError> {
-        let merged = Merged::read(&self.root);
-        let mut builder = Builder::new();
+        let mut builder = Builder::new(Merged::read(&self.root));
         let mut numbers = HashMap::new();
         sqlite::headers(&self.file, None, |number, blob| {
             let header = Header::parse(blob)?;
@@ -188,14 +179,14 @@ impl Rpm {
             header.each_file(|file| {
                 if file.is_installed() {
                     let listed = [file.folder, file.name].concat();
-                    builder.path(&merged.resolve(&listed));
+                    let path = builder.resolve(&listed);
+                    builder.path(&path);
                 }
             })?;
             Ok(())
         })?;
         Ok(Loaded {
             version,
-            merged,
             index: builder.build(),
             numbers,
         })

@@ -24,10 +24,10 @@ impl Dpkg {
         let Some(loaded) = &self.loaded else {
             return UNREADABLE;
         };
-        let path = loaded.merged.resolve(path);
+        let path = loaded.index.resolve(path);
         // The list kept the path from which another package diverted it.
         let path = loaded.diverted.get(&*path).map_or(&*path, |from| from);
-        let same = |listed: &[u8]| *loaded.merged.resolve(listed) == *path;
+        let same = |listed: &[u8]| *loaded.index.resolve(listed) == *path;
         let found = self
             .md5sums(package, &same)
             .and_then(|digest| match digest {

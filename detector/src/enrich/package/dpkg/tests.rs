@@ -1,7 +1,10 @@
 use std::{os::unix::fs::symlink, process::Command};
 
 use super::*;
-use crate::enrich::package::shipped::{Digest, NO_DIGEST, Shipped};
+use crate::{
+    enrich::package::shipped::{Digest, NO_DIGEST, Shipped},
+    input::Owner,
+};
 
 /// A root with a merged `/usr` and these lists.
 fn root(lists: &[(&str, &str)], diversions: &str) -> tempfile::TempDir {

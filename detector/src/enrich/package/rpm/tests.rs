@@ -3,6 +3,7 @@
 use std::{path::Path, process::Command};
 
 use super::*;
+use crate::input::Owner;
 
 const SPEC: &str = "\
 Name: sample
