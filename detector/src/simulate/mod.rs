@@ -145,7 +145,7 @@ impl Host {
                     },
                     |at| self.running[at].key,
                 );
-                (exec(running, parent), facts(&running.program))
+                started(running, parent)
             })
             .collect()
     }
@@ -270,16 +270,37 @@ fn file_id(path: &str) -> ExecutableId {
     }
 }
 
-fn exec(running: &Running, parent: ProcessKey) -> Exec {
-    let path = running.program.path;
+/// What is told of a program: its exec, and the facts about its file.
+fn started(running: &Running, parent: ProcessKey) -> (Exec, ExecutableFacts) {
+    let Program {
+        path,
+        uid,
+        packaged,
+        ..
+    } = running.program;
+    let exec = Exec {
+        uid,
+        gid: uid,
+        ..exec(running.key, parent, path, format!("{path}\0"))
+    };
+    let owner = if packaged {
+        Owner::Package("some".to_owned())
+    } else {
+        Owner::Unowned
+    };
+    let facts = facts(&exec, owner);
+    (exec, facts)
+}
+
+/// A program of root's that was not changed since it was installed.
+fn exec(process: ProcessKey, parent: ProcessKey, path: &str, args: String) -> Exec {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let args = format!("{path}\0").into_bytes();
     Exec {
-        at_ns: running.key.start_ns,
+        at_ns: process.start_ns,
         observed: Observed::Live,
-        process: running.key,
+        process,
         parent,
-        old_pid: running.key.tgid,
+        old_pid: process.tgid,
         executable: Executable {
             id: file_id(path),
             size: 4_096,
@@ -294,10 +315,10 @@ fn exec(running: &Running, parent: ProcessKey) -> Exec {
         filename_truncated: false,
         interpreter: None,
         args_total_bytes: u32::try_from(args.len()).expect("short"),
-        args: args.into(),
+        args: args.into_bytes().into(),
         comm: comm(path),
-        uid: running.program.uid,
-        gid: running.program.uid,
+        uid: 0,
+        gid: 0,
         loginuid: None,
         audit_session: None,
         session: None,
@@ -308,15 +329,12 @@ fn exec(running: &Running, parent: ProcessKey) -> Exec {
     }
 }
 
-fn facts(program: &Program) -> ExecutableFacts {
+/// What is found out about the file it runs: not its content.
+fn facts(exec: &Exec, owner: Owner) -> ExecutableFacts {
     ExecutableFacts {
-        id: file_id(program.path),
-        path: Some(program.path.as_bytes().into()),
-        owner: if program.packaged {
-            Owner::Package("some".to_owned())
-        } else {
-            Owner::Unowned
-        },
+        id: exec.executable.id,
+        path: Some(exec.filename.clone()),
+        owner,
         integrity: None,
         namesake: None,
         sha256: Sha256::Missing("gone"),

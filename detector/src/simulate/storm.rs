@@ -4,10 +4,7 @@
 use detector_common::event::{self, connection::change, kind};
 
 use super::{BOOT_UNIX_S, FIRST_S, SECOND_NS};
-use crate::input::{
-    Exec, Executable, ExecutableFacts, ExecutableId, Observed, OwnedInput, Owner, ProcessKey, Scan,
-    Sha256,
-};
+use crate::input::{Exec, ExecutableFacts, ExecutableId, OwnedInput, Owner, ProcessKey, Scan};
 
 /// Who acts, where it is not somebody new each time.
 const ACTORS: u64 = 1_000;
@@ -281,58 +278,20 @@ fn listened(n: u64, at_ns: u64) -> OwnedInput {
 
 /// A program of that identity, with a command line of ordinary length.
 fn exec(process: ProcessKey, parent: ProcessKey, path: &str, identity: u64) -> Exec {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let args = format!("{path}\0--number\0{identity}\0").into_bytes();
-    Exec {
-        at_ns: process.start_ns,
-        observed: Observed::Live,
-        process,
-        parent,
-        old_pid: process.tgid,
-        executable: Executable {
-            id: ExecutableId {
-                dev: 1,
-                inode: 1_000 + identity,
-                ctime_sec: i64::try_from(BOOT_UNIX_S).expect("small") - 30 * 86_400,
-                ctime_nsec: 0,
-            },
-            size: 4_096,
-            mode: 0o100_755,
-            nlink: 1,
-            uid: 0,
-            fs_magic: 0xef53,
-            overlay_upper: false,
-        },
-        name: name.as_bytes().into(),
-        filename: path.as_bytes().into(),
-        filename_truncated: false,
-        interpreter: None,
-        args_total_bytes: u32::try_from(args.len()).expect("short"),
-        args: args.into(),
-        comm: *b"storm\0\0\0\0\0\0\0\0\0\0\0",
-        uid: 0,
-        gid: 0,
-        loginuid: None,
-        audit_session: None,
-        session: None,
-        namespace_pid: None,
-        cgroup_id: Some(77),
-        policy: 0,
-        nice: Some(0),
-    }
+    let args = format!("{path}\0--number\0{identity}\0");
+    let mut exec = super::exec(process, parent, path, args);
+    exec.executable.id = ExecutableId {
+        dev: 1,
+        inode: 1_000 + identity,
+        ctime_sec: i64::try_from(BOOT_UNIX_S).expect("small") - 30 * 86_400,
+        ctime_nsec: 0,
+    };
+    exec.comm = *b"storm\0\0\0\0\0\0\0\0\0\0\0";
+    exec.cgroup_id = Some(77);
+    exec
 }
 
 /// A package owns it.
 fn facts(exec: &Exec) -> ExecutableFacts {
-    ExecutableFacts {
-        id: exec.executable.id,
-        path: Some(exec.filename.clone()),
-        owner: Owner::Package("some".to_owned()),
-        integrity: None,
-        namesake: None,
-        sha256: Sha256::Missing("gone"),
-        modified_unix_ns: None,
-        stat: None,
-        known: None,
-    }
+    super::facts(exec, Owner::Package("some".to_owned()))
 }
