@@ -9,7 +9,7 @@ use crate::{
         Accepts, Exec, Executable, ExecutableFacts, ExecutableId, Host, Input, Integrity, Loss,
         Observed, Owner, ProcessFacts, ProcessKey, Scan, ScriptFacts, Sha256,
     },
-    output::{Change, Enrich, Output},
+    output::{Change, Enrich, Output, Watch},
 };
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -150,6 +150,37 @@ pub fn memfd(of: ProcessKey, parent: ProcessKey, name: &str) -> Exec {
     exec
 }
 
+/// A process of which nothing was found out.
+pub fn process_facts(of: ProcessKey) -> ProcessFacts {
+    ProcessFacts {
+        process: of,
+        executable_path: None,
+        script_path: None,
+        working_directory: None,
+        cgroup: None,
+        unit: None,
+        container_id: None,
+        user_name: None,
+        title: None,
+        preloads: Vec::new(),
+    }
+}
+
+/// What was asked for about packets (limit, older connections), and for whom no more (`Err`), in order.
+pub fn asked(out: &[Output]) -> Vec<Result<(ProcessKey, u32, usize), ProcessKey>> {
+    out.iter()
+        .filter_map(|output| match output {
+            Output::Watch(Watch {
+                process,
+                packets_per_connection,
+                older_flows,
+            }) => Some(Ok((*process, *packets_per_connection, older_flows.len()))),
+            Output::Unwatch(process) => Some(Err(*process)),
+            _ => None,
+        })
+        .collect()
+}
+
 pub fn facts(id: ExecutableId, path: &str, owner: Owner) -> ExecutableFacts {
     ExecutableFacts {
         id,
@@ -242,16 +273,12 @@ impl Bench {
         self.apply(Input::Process(
             now_ns,
             &ProcessFacts {
-                process: of,
                 executable_path: Some(path.as_bytes().into()),
-                script_path: None,
                 working_directory: Some(b"/var/www/shop".as_slice().into()),
                 cgroup: Some(format!("/system.slice/{unit}")),
                 unit: Some(unit.to_owned()),
-                container_id: None,
                 user_name: Some(user.to_owned()),
-                title: None,
-                preloads: Vec::new(),
+                ..process_facts(of)
             },
         ));
     }
@@ -260,16 +287,8 @@ impl Bench {
     pub fn script(&mut self, of: ProcessKey, path: &str, file: ExecutableFacts) {
         let now_ns = self.now_ns;
         let facts = ProcessFacts {
-            process: of,
-            executable_path: None,
             script_path: Some(path.as_bytes().into()),
-            working_directory: None,
-            cgroup: None,
-            unit: None,
-            container_id: None,
-            user_name: None,
-            title: None,
-            preloads: Vec::new(),
+            ..process_facts(of)
         };
         self.apply(Input::Process(now_ns, &facts));
         let facts = ScriptFacts {

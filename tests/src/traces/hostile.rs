@@ -67,6 +67,11 @@ fn works(who: Act<'_>) {
         .for_s(90.0);
 }
 
+/// Both CPUs for that share of every fifth of a second.
+fn rations(who: Act<'_>, duty: f64, for_s: f64) {
+    who.threads(2).throttles(2.0, duty, 0.2).for_s(for_s);
+}
+
 fn dropped(trace: &mut Trace, at_s: f64, image: Image) -> Act<'_> {
     shelled_out(trace, at_s, "./payload")
         .forks()
@@ -108,20 +113,12 @@ fn deleted(trace: &mut Trace, at_s: f64) {
 
 fn throttled_50(trace: &mut Trace, at_s: f64) {
     let worker = dropped(trace, at_s, Image::file("/tmp/.perf.c/worker"));
-    worker
-        .threads(2)
-        .connects(POOL, 443)
-        .throttles(2.0, 0.5, 0.2)
-        .for_s(420.0);
+    rations(worker.connects(POOL, 443), 0.5, 420.0);
 }
 
 fn throttled_20(trace: &mut Trace, at_s: f64) {
     let worker = dropped(trace, at_s, Image::file("/tmp/.perf.c/worker"));
-    worker
-        .threads(2)
-        .connects(POOL, 443)
-        .throttles(2.0, 0.2, 0.2)
-        .for_s(720.0);
+    rations(worker.connects(POOL, 443), 0.2, 720.0);
 }
 
 fn ramping(trace: &mut Trace, at_s: f64) {
@@ -216,11 +213,7 @@ fn persistent(trace: &mut Trace, at_s: f64, path: &str) {
 
 fn behind_tls_port(trace: &mut Trace, at_s: f64) {
     let worker = dropped(trace, at_s, Image::file("/tmp/.font-unix/fc"));
-    worker
-        .threads(2)
-        .mines(POOL, 443)
-        .throttles(2.0, 0.5, 0.2)
-        .for_s(240.0);
+    rations(worker.mines(POOL, 443), 0.5, 240.0);
 }
 
 fn from_package(trace: &mut Trace, at_s: f64) {

@@ -82,7 +82,10 @@ impl PreloadedLibrary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{detect::Config, input::Preload};
+    use crate::{
+        detect::{Config, testing::process_facts},
+        input::Preload,
+    };
 
     #[test]
     fn what_was_told_is_remembered_of_two_hundred_and_fifty_six_objects() {
@@ -95,15 +98,6 @@ mod tests {
         let mut rule = PreloadedLibrary::default();
         let mut told = |inode: u64| {
             let facts = ProcessFacts {
-                process: of,
-                executable_path: None,
-                script_path: None,
-                working_directory: None,
-                cgroup: None,
-                unit: None,
-                container_id: None,
-                user_name: None,
-                title: None,
                 preloads: vec![Preload {
                     from: PreloadFrom::SystemFile,
                     path: b"/opt/h.so".as_slice().into(),
@@ -115,6 +109,7 @@ mod tests {
                     }),
                     owner: Owner::Unowned,
                 }],
+                ..process_facts(of)
             };
             rule.judge(&facts, &world).is_some()
         };

@@ -3,7 +3,9 @@
 use detector_common::event::Task;
 
 use crate::{
-    detect::testing::{Bench, INIT, argv, child_of, facts, file_id, said, task, web},
+    detect::testing::{
+        Bench, INIT, argv, child_of, facts, file_id, process_facts, said, task, web,
+    },
     incident::{
         Evidence, FindingType,
         FindingType::MasqueradedName,
@@ -36,16 +38,9 @@ fn lies(bench: &mut Bench) -> Vec<(Severity, ShownIn, Imitates)> {
 fn titled(bench: &mut Bench, of: ProcessKey, path: &str, title: &str) {
     let now_ns = bench.now_ns;
     let facts = ProcessFacts {
-        process: of,
         executable_path: Some(path.as_bytes().into()),
-        script_path: None,
-        working_directory: None,
-        cgroup: None,
-        unit: None,
-        container_id: None,
-        user_name: None,
         title: Some(title.as_bytes().into()),
-        preloads: Vec::new(),
+        ..process_facts(of)
     };
     bench.apply(Input::Process(now_ns, &facts));
 }

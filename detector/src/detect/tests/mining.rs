@@ -1,10 +1,9 @@
 //! Who is listened to, and what follows from what is heard.
 
 use crate::{
-    detect::testing::{Bench, SECOND, exec, key},
+    detect::testing::{Bench, SECOND, asked, exec, key},
     incident::{Evidence, FindingType, MiningEvidence, Severity, Spoken},
     input::{Flow, Input, Payload, ProcessKey, Sockets},
-    output::{Output, Watch},
 };
 
 const INIT: ProcessKey = ProcessKey {
@@ -13,23 +12,6 @@ const INIT: ProcessKey = ProcessKey {
 };
 const DROPPED: &str = "/var/www/shop/wp-content/uploads/.x/kworkerd";
 const KEEPALIVED: &[u8] = b"{\"id\":5,\"method\":\"keepalived\",\"params\":{\"id\":\"a\"}}\n";
-
-/// What the engine asked about packets, in order: `Err`: look away.
-fn asked(bench: &Bench) -> Vec<Result<(ProcessKey, u32, usize), ProcessKey>> {
-    bench
-        .out
-        .iter()
-        .filter_map(|output| match output {
-            Output::Watch(Watch {
-                process,
-                packets_per_connection,
-                older_flows,
-            }) => Some(Ok((*process, *packets_per_connection, older_flows.len()))),
-            Output::Unwatch(process) => Some(Err(*process)),
-            _ => None,
-        })
-        .collect()
-}
 
 fn says(bench: &mut Bench, of: ProcessKey, bytes: &[u8]) {
     let mut remote = [0; 16];
@@ -74,9 +56,9 @@ fn a_suspect_is_listened_to_before_it_connects_and_what_it_says_is_conclusive() 
     let mut bench = Bench::new();
     let miner = key(901, 11 * SECOND);
     dropped(&mut bench, miner);
-    assert_eq!(asked(&bench), [Ok((miner, 16, 0))]);
+    assert_eq!(asked(&bench.out), [Ok((miner, 16, 0))]);
     says(&mut bench, miner, KEEPALIVED);
-    assert_eq!(asked(&bench)[1..], [Err(miner)], "enough is known");
+    assert_eq!(asked(&bench.out)[1..], [Err(miner)], "enough is known");
     let expected = MiningEvidence {
         spoken: Spoken::Stratum {
             dialect: crate::detect::stratum::Dialect::Monero,
@@ -101,7 +83,7 @@ fn a_suspect_is_listened_to_before_it_connects_and_what_it_says_is_conclusive() 
         incident.title
     );
     bench.connect(miner, [45, 9, 148, 1], 443, true);
-    assert_eq!(asked(&bench).len(), 2, "it is not listened to again");
+    assert_eq!(asked(&bench.out).len(), 2, "it is not listened to again");
 }
 
 #[test]
@@ -112,7 +94,7 @@ fn a_pools_name_in_tls_adds_weight_and_pages_nobody() {
     bench.run(web, client, "/usr/bin/curl");
     bench.connect(client, [45, 9, 148, 1], 443, true);
     assert_eq!(
-        asked(&bench),
+        asked(&bench.out),
         [Ok((client, 16, 0))],
         "it descends from a web service"
     );
@@ -172,17 +154,21 @@ fn a_busy_packaged_program_with_an_old_connection_is_listened_to_and_left_alone_
         flows: vec![flow],
     };
     bench.apply(Input::Sockets(now_ns, &sockets));
-    assert_eq!(asked(&bench), []);
+    assert_eq!(asked(&bench.out), []);
     // The first pass that shows it charges nothing: it is older than the detector.
     bench.burn(10, &[(old, SECOND / 5)]);
-    assert_eq!(asked(&bench), [], "it might be a burst");
+    assert_eq!(asked(&bench.out), [], "it might be a burst");
     bench.burn(1, &[(old, SECOND / 5)]);
-    assert_eq!(asked(&bench), [Ok((old, 16, 1))]);
+    assert_eq!(asked(&bench.out), [Ok((old, 16, 1))]);
     bench.burn(300, &[(old, SECOND / 5)]);
-    assert_eq!(asked(&bench)[1..], [Err(old)], "five minutes are enough");
+    assert_eq!(
+        asked(&bench.out)[1..],
+        [Err(old)],
+        "five minutes are enough"
+    );
     bench.burn(605, &[(old, SECOND / 5)]);
     assert_eq!(
-        asked(&bench)[2..],
+        asked(&bench.out)[2..],
         [Ok((old, 32, 1))],
         "once more, for new packets"
     );
@@ -203,7 +189,7 @@ fn an_idle_program_with_connections_is_left_alone() {
     bench.run(INIT, agent, "/usr/bin/agent");
     bench.connect(agent, [45, 9, 148, 1], 443, true);
     bench.burn(60, &[(agent, SECOND / 10)]);
-    assert_eq!(asked(&bench), []);
+    assert_eq!(asked(&bench.out), []);
 }
 
 #[test]
@@ -212,7 +198,7 @@ fn an_end_ends_the_watch_and_a_new_image_begins_anew() {
     let miner = key(901, 11 * SECOND);
     dropped(&mut bench, miner);
     bench.exit(miner, 0);
-    assert_eq!(asked(&bench), [Ok((miner, 16, 0)), Err(miner)]);
+    assert_eq!(asked(&bench.out), [Ok((miner, 16, 0)), Err(miner)]);
     says(&mut bench, miner, KEEPALIVED);
     assert_eq!(
         heard(&bench),
@@ -228,12 +214,12 @@ fn places_are_kept_for_those_who_connect() {
         let miner = key(901 + number, 11 * SECOND);
         dropped(&mut bench, miner);
     }
-    assert_eq!(asked(&bench).len(), 32);
+    assert_eq!(asked(&bench.out).len(), 32);
     assert_eq!(
         bench.engine.counters().watches_refused,
         24,
         "three verdicts each"
     );
     bench.connect(key(940, 11 * SECOND), [45, 9, 148, 1], 443, true);
-    assert_eq!(asked(&bench).len(), 33);
+    assert_eq!(asked(&bench.out).len(), 33);
 }

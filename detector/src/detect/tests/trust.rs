@@ -2,7 +2,8 @@
 
 use crate::{
     detect::testing::{
-        BOOT_UNIX_S, Bench, INIT, argv, child_of, exec, facts, file_id, key, said, web,
+        BOOT_UNIX_S, Bench, INIT, argv, child_of, exec, facts, file_id, key, process_facts, said,
+        web,
     },
     incident::{
         FindingType::{
@@ -173,21 +174,14 @@ fn maintainer_scripts_are_no_news() {
 
 fn preloading(of: ProcessKey, from: PreloadFrom, path: &str, owner: Owner) -> ProcessFacts {
     ProcessFacts {
-        process: of,
         executable_path: Some(b"/usr/bin/sleep".as_slice().into()),
-        script_path: None,
-        working_directory: None,
-        cgroup: None,
-        unit: None,
-        container_id: None,
-        user_name: None,
-        title: None,
         preloads: vec![Preload {
             from,
             path: path.as_bytes().into(),
             id: Some(file_id(path)),
             owner,
         }],
+        ..process_facts(of)
     }
 }
 

@@ -3,11 +3,10 @@
 use crate::{
     detect::{
         process::Table,
-        testing::{Bench, SECOND, key},
+        testing::{Bench, SECOND, asked, key},
         watch::{Cause, Open, Watches},
     },
     input::{Flow, ProcessKey},
-    output::{Output, Watch},
 };
 
 const INIT: ProcessKey = ProcessKey {
@@ -31,21 +30,6 @@ fn open(process: ProcessKey, socket: Option<u64>) -> Open {
 
 fn number(n: u32) -> ProcessKey {
     key(1_000 + n, SECOND)
-}
-
-/// What was asked for, and for whom no more (`Err`).
-fn asked(out: &[Output]) -> Vec<Result<(ProcessKey, u32, usize), ProcessKey>> {
-    out.iter()
-        .filter_map(|output| match output {
-            Output::Watch(Watch {
-                process,
-                packets_per_connection,
-                older_flows,
-            }) => Some(Ok((*process, *packets_per_connection, older_flows.len()))),
-            Output::Unwatch(process) => Some(Err(*process)),
-            _ => None,
-        })
-        .collect()
 }
 
 /// Whole seconds from now until it is not listened to any more, when it is asked for again every ten.
