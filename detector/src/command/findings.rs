@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Output, incidents::Common, print, table::Table};
-use crate::{event::FindingData, event::text, state::StoredFinding};
+use crate::{event::FindingData, state::StoredFinding};
 
 #[derive(Debug, Args)]
 pub(super) struct Findings {
@@ -42,9 +42,9 @@ fn table(stored: &[StoredFinding]) -> String {
         });
         table.row([
             super::moment(one.at),
-            text::line(&one.severity).into_owned(),
-            text::line(&one.kind).into_owned(),
-            text::line(&process).into_owned(),
+            one.severity.clone(),
+            one.kind.clone(),
+            process,
         ]);
     }
     table.to_string()

@@ -89,8 +89,7 @@ fn destinations(known: &[KnownDestination]) -> String {
             super::moment(seen.last_seen_unix_ns),
             seen.destination.network.to_string(),
             seen.destination.port.to_string(),
-            // Escaped where it was made; the file may hold anything.
-            text::line(&seen.destination.identity).into_owned(),
+            seen.destination.identity.clone(),
         ]);
     }
     table.to_string()

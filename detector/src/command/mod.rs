@@ -65,9 +65,10 @@ enum Verb {
     Run(Run),
     /// Watch this host and write down everything that verdicts rest on
     ///
-    /// The file holds command lines, and of programs that are looked into up to 512 bytes of each of their first packets;
-    /// passwords are sometimes in both. It is made with mode 0600, for its owner alone; keep it like a password. No receiver is told anything; incidents are printed as `run` does.
-    /// A quiet server takes about 1 MB an hour.
+    /// The file holds command lines, and of programs that are looked into up to 512 bytes of each of their first
+    /// packets; passwords are sometimes in both. It is made with mode 0600, for its owner alone; keep it like a
+    /// password. No receiver is told anything; incidents are printed as `run` does. A quiet server takes about 1 MB an
+    /// hour.
     Record(Record),
     /// Judge a recording again, and say what would have been said
     ///
