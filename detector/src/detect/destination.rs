@@ -8,7 +8,7 @@
 //! Bounded: [`MAX_KNOWN`] destinations of [`MAX_TALKERS`] programs, least recently used first; hashes are kept, not
 //! names.
 
-use std::{hash::Hasher as _, net::IpAddr};
+use std::{borrow::Cow, hash::Hasher as _, net::IpAddr};
 
 use ipnet::IpNet;
 use lru::LruCache;
@@ -161,29 +161,22 @@ impl Talks {
 const OF: &str = " of ";
 
 impl Talker<'_> {
-    fn text(self) -> String {
-        let program = text::plain(self.program);
-        match self.head {
-            Some(head) => program + OF + &text::plain(head),
-            None => program,
-        }
+    /// Escaped; nothing is copied of what needs no escaping.
+    fn parts(&self) -> [Cow<'_, str>; 3] {
+        let (of, head) = match self.head {
+            Some(head) => (OF, text::shown(head)),
+            None => Default::default(),
+        };
+        [text::shown(self.program), of.into(), head]
     }
 
-    /// As of [`Talker::text`], without making it where the paths need no escaping.
-    fn hash(self) -> u64 {
-        let is_plain = |path: &[u8]| {
-            path.len() <= text::CAP_BYTES
-                && path
-                    .iter()
-                    .all(|byte| (b' '..=b'~').contains(byte) && *byte != b'\\')
-        };
-        match self.head {
-            _ if !is_plain(self.program) || !self.head.is_none_or(is_plain) => {
-                hash(&[self.text().as_bytes()])
-            }
-            Some(head) => hash(&[self.program, OF.as_bytes(), head]),
-            None => hash(&[self.program]),
-        }
+    fn text(&self) -> String {
+        self.parts().concat()
+    }
+
+    /// As of [`Talker::text`], which is what the host remembers.
+    fn hash(&self) -> u64 {
+        hash(&self.parts().each_ref().map(|part| part.as_bytes()))
     }
 }
 

@@ -149,6 +149,11 @@ pub fn line(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// As [`plain`], without a copy where nothing needs escaping.
+pub fn shown(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| Cow::Owned(plain(bytes)), line)
+}
+
 fn unsafe_to_show(character: char) -> bool {
     matches!(character,
         '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
@@ -175,6 +180,22 @@ fn push_byte(text: &mut String, byte: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_is_what_plain_makes_and_copied_only_where_it_differs() {
+        for (bytes, copied) in [
+            (&b"/usr/bin/curl"[..], false),
+            ("/srv/länger".as_bytes(), false),
+            (b"", false),
+            (b"/opt/a\\b", true),
+            (b"/opt/\x1b[31m", true),
+            (b"/opt/\xff", true),
+        ] {
+            let shown = shown(bytes);
+            assert_eq!(shown, plain(bytes));
+            assert_eq!(matches!(shown, Cow::Owned(_)), copied, "{shown}");
+        }
+    }
 
     #[test]
     fn control_bytes_and_line_breaks_are_visible() {

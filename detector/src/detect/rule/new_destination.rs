@@ -55,14 +55,24 @@ pub fn is_odd(port: u16) -> bool {
 /// What the finding rests on; `odd` and `new` as the caller judged them.
 pub fn evidence(connection: &Connection, odd: bool, new: bool) -> Evidence {
     Evidence::Destination(DestinationEvidence {
-        ip: network::address(connection.remote),
-        port: connection.remote_port,
         established: connection.change == change::ESTABLISHED,
         odd,
         new,
-        open_s: None,
-        pool_port: POOL_PORTS.contains(&connection.remote_port),
+        ..answering(connection.remote, connection.remote_port)
     })
+}
+
+/// A peer that answered, and nothing else of note.
+fn answering(remote: [u8; 16], port: u16) -> DestinationEvidence {
+    DestinationEvidence {
+        ip: network::address(remote),
+        port,
+        established: true,
+        odd: false,
+        new: false,
+        open_s: None,
+        pool_port: POOL_PORTS.contains(&port),
+    }
 }
 
 /// What the finding rests on where a busy program has held a connection for long.
@@ -70,13 +80,9 @@ pub fn long_lived(open: &Open, new: bool, now_ns: u64) -> Option<Evidence> {
     let open_s = now_ns.saturating_sub(open.since_ns) / 1_000_000_000;
     (open_s >= LONG_LIVED_S).then(|| {
         Evidence::Destination(DestinationEvidence {
-            ip: network::address(open.flow.remote),
-            port: open.flow.remote_port,
-            established: true,
-            odd: false,
             new,
             open_s: Some(open_s),
-            pool_port: POOL_PORTS.contains(&open.flow.remote_port),
+            ..answering(open.flow.remote, open.flow.remote_port)
         })
     })
 }
