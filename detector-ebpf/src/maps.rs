@@ -4,7 +4,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use detector_common::{
     counter,
@@ -32,6 +32,10 @@ pub static PROCESS_RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 /// Full: the record is dropped and counted.
 #[map]
 pub static NETWORK_RING: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// 1 while the reader has stopped its timer: the next record wakes it and sets this to 0. The daemon sets it.
+#[map]
+pub static DOZING: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Losses, one slot a [`counter::Counter`].
 #[map]

@@ -18,6 +18,7 @@ pub mod output;
 pub mod recording;
 pub mod render;
 pub mod report;
+mod reread;
 pub mod runtime;
 pub mod simulate;
 pub mod source;

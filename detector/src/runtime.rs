@@ -30,6 +30,7 @@ use crate::{
     report::{Format, Report},
     source::{
         decode::Record,
+        doze::{Doze, Step},
         ring,
         scan::{Clock, Scanner},
         timer::Timer,
@@ -247,6 +248,7 @@ impl Runtime {
         // Made once: a timer that is made anew in every round costs a wake-up each.
         let end = pin!(sleep(options.duration.unwrap_or_default()));
         let mut end = options.duration.map(|_| end);
+        let mut doze = Doze::default();
         loop {
             tokio::select! {
                 biased;
@@ -255,15 +257,28 @@ impl Runtime {
                 () = until(&mut end) => return Ok(()),
                 tick = scan.tick() => {
                     tick?;
-                    self.drain();
+                    let taken = self.drain();
+                    self.rest(&drain, doze.drained(taken), &mut doze)?;
                     self.pass()?;
                     if record::is_over(&options.record, &mut self.recorder) {
                         return Ok(());
                     }
                 }
-                tick = drain.tick() => { tick?; self.drain(); }
-                Ok(mut ready) = process_ring.readable() => { self.drain(); ready.clear_ready(); }
-                Ok(mut ready) = network_ring.readable() => { self.drain(); ready.clear_ready(); }
+                tick = drain.tick() => {
+                    tick?;
+                    let taken = self.drain();
+                    self.rest(&drain, doze.ticked(taken), &mut doze)?;
+                }
+                Ok(mut ready) = process_ring.readable() => {
+                    let taken = self.drain();
+                    ready.clear_ready();
+                    self.rest(&drain, doze.drained(taken), &mut doze)?;
+                }
+                Ok(mut ready) = network_ring.readable() => {
+                    let taken = self.drain();
+                    ready.clear_ready();
+                    self.rest(&drain, doze.drained(taken), &mut doze)?;
+                }
                 Some(told) = told.recv() => self.told(told),
                 Some(answer) = answers.recv() => self.answer(answer),
                 tick = heartbeat.tick() => { tick?; self.heartbeat(); }
@@ -277,7 +292,8 @@ impl Runtime {
     }
 
     /// Takes what the rings hold: processes before connections, so that who connects is known.
-    fn drain(&mut self) {
+    /// Returns how many there were.
+    fn drain(&mut self) -> usize {
         let (engine, outputs) = (&mut self.engine, &mut self.outputs);
         let recorder = &mut self.recorder;
         let mut last_ns = None;
@@ -292,6 +308,23 @@ impl Runtime {
         #[cfg(feature = "bpf-log")]
         self.loaded.flush_log();
         self.act();
+        processes.taken() + network.taken()
+    }
+
+    /// Lets the timer of the rings sleep while nothing comes.
+    fn rest(&mut self, timer: &Timer, step: Step, doze: &mut Doze) -> std::io::Result<()> {
+        match step {
+            Step::None => Ok(()),
+            Step::StartTimer => timer.start(),
+            Step::StopTimer => timer.stop(),
+            Step::AskToBeWoken => {
+                if let Err(error) = self.loaded.doze() {
+                    tracing::debug!(%error, "the rings are drained by the timer alone");
+                    doze.forbid();
+                }
+                Ok(())
+            }
+        }
     }
 
     /// The pass of one second.

@@ -18,6 +18,9 @@ use crate::input::ProcessKey;
 /// Longest status file read, bytes. `stat`, `status` and `cgroup` are shorter by far.
 const STATUS_BYTES: usize = 64 << 10;
 
+/// What one read asks for, bytes.
+const READ_BYTES: usize = 4 << 10;
+
 /// A process that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
@@ -97,7 +100,8 @@ impl ProcessDir {
 
     /// At most `limit` bytes of a file in the directory.
     pub(super) fn read(&self, name: &'static str, limit: usize) -> Result<Vec<u8>, ProcessError> {
-        let mut out = Vec::new();
+        // These files have no size: an empty buffer would be filled 32 bytes at first, by six reads instead of two.
+        let mut out = Vec::with_capacity(limit.min(READ_BYTES));
         self.reader(name)?
             .take(limit as u64)
             .read_to_end(&mut out)

@@ -6,7 +6,7 @@ use std::{fs, os::fd::AsRawFd as _};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
-    maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
     programs::{BtfTracePoint, Iter, ProgramError},
 };
 use detector_common::{counter::Counter, event::connection::ListenKey, offsets::Offsets};
@@ -18,7 +18,7 @@ use super::{
     support::{BTF_PATH, Facts},
     watch::{WatchError, Watcher},
 };
-use crate::{input::ProcessKey, output::Watch};
+use crate::{input::ProcessKey, output::Watch, reread::Reread};
 
 /// The object the kernel side was compiled to.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DETECTOR_BPF_OBJECT"));
@@ -72,9 +72,12 @@ pub struct Loaded {
     pub process_ring: RingBuf<MapData>,
     /// Connection records.
     pub network_ring: RingBuf<MapData>,
+    dozing: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
     accepts: PerCpuHashMap<MapData, [u32; 2], u64>,
     watcher: Watcher,
+    /// What the kernel tells of each program; opened at the first look.
+    missed: Vec<Reread>,
     /// `None`: the probes were built without logging.
     #[cfg(feature = "bpf-log")]
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
@@ -100,6 +103,7 @@ impl Loaded {
             .load(OBJECT)?;
         let process_ring = take(&mut ebpf, "PROCESS_RING")?;
         let network_ring = take(&mut ebpf, "NETWORK_RING")?;
+        let dozing = take(&mut ebpf, "DOZING")?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         let accepts = take(&mut ebpf, "ACCEPTS")?;
         let mut watcher = Watcher::new(
@@ -139,6 +143,8 @@ impl Loaded {
             status,
             process_ring,
             network_ring,
+            dozing,
+            missed: Vec::new(),
             counters,
             accepts,
             watcher,
@@ -150,7 +156,7 @@ impl Loaded {
     /// Does once what the daemon does for as long as it runs: whether the kernel lets it.
     pub(super) fn rehearse(&mut self) -> bool {
         let reads = self.counter(Counter::ExecDropped).is_ok() && self.open_scan().is_ok();
-        reads && self.watcher.rehearse(&mut self.ebpf).is_ok()
+        reads && self.doze().is_ok() && self.watcher.rehearse(&mut self.ebpf).is_ok()
     }
 
     /// Whether packets can be looked into when somebody is to be watched.
@@ -222,30 +228,29 @@ impl Loaded {
         })
     }
 
+    /// From now on the next record wakes whoever waits for its ring to be readable.
+    ///
+    /// # Errors
+    /// The map cannot be changed: nobody will be woken.
+    pub fn doze(&mut self) -> Result<(), MapError> {
+        self.dozing.set(0, 1, 0)
+    }
+
     /// Events that found their probe already running on that CPU and were therefore not seen
     /// (`recursion_misses`, 5.12 and later), over all probes. `None`: this kernel does not tell.
-    pub fn missed_runs(&self) -> Option<u64> {
-        let mut total = None;
-        for (_, program) in self.ebpf.programs() {
-            let Ok(fd) = program.fd() else { continue };
-            let info = fs::read_to_string(format!(
-                "/proc/self/fdinfo/{}",
-                std::os::fd::AsFd::as_fd(fd).as_raw_fd()
-            ));
-            let misses = info.ok().and_then(|info| {
-                let mut lines = info.lines();
-                lines.find_map(|l| {
-                    l.strip_prefix("recursion_misses:")?
-                        .trim()
-                        .parse::<u64>()
-                        .ok()
-                })
-            });
-            if let Some(misses) = misses {
-                total = Some(total.unwrap_or(0) + misses);
-            }
+    pub fn missed_runs(&mut self) -> Option<u64> {
+        if self.missed.is_empty() {
+            let fds = self.ebpf.programs().filter_map(|(_, p)| p.fd().ok());
+            let numbers = fds.map(|fd| std::os::fd::AsFd::as_fd(fd).as_raw_fd());
+            let infos = numbers.map(|fd| Reread::open(format!("/proc/self/fdinfo/{fd}")));
+            self.missed = infos.collect();
         }
-        total
+        let misses = self.missed.iter_mut().filter_map(|info| {
+            let mut lines = info.read()?.lines();
+            let line = lines.find_map(|line| line.strip_prefix("recursion_misses:"))?;
+            line.trim().parse::<u64>().ok()
+        });
+        misses.fold(None, |total, misses| Some(total.unwrap_or(0) + misses))
     }
 
     fn program<'a, P>(&'a mut self, probe: Probe) -> Result<&'a mut P, ProgramError>

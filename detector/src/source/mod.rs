@@ -3,6 +3,7 @@
 //! Everything left of [`decode`] is kernel bytes; everything right of it is [`crate::input`].
 
 pub mod decode;
+pub mod doze;
 pub mod replay;
 pub mod ring;
 pub mod scan;

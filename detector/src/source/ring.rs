@@ -23,10 +23,17 @@ pub struct Drained {
     pub malformed: usize,
 }
 
+impl Drained {
+    /// Records that were in the ring, whatever they were.
+    pub fn taken(self) -> usize {
+        self.records + self.malformed
+    }
+}
+
 /// Takes what is there, up to [`BATCH`] records, in the order in which the kernel wrote it.
 pub fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(Record)) -> Drained {
     let mut drained = Drained::default();
-    while drained.records + drained.malformed < BATCH {
+    while drained.taken() < BATCH {
         let Some(item) = ring.next() else { break };
         match decode::record(&item) {
             Ok(record) => {

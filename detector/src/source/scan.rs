@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _},
 };
 
@@ -19,6 +19,7 @@ use crate::{
     input::{Accepts, Host, Loss, Scan},
     kernel::Loaded,
     loss::Losses,
+    reread::Reread,
 };
 
 /// The kernel hands out at most 32 KiB a read.
@@ -45,6 +46,9 @@ pub struct Scanner {
     losses: Losses,
     accepts: HashMap<ListenKey, u64>,
     user_hz: u64,
+    online: Reread,
+    stat: Reread,
+    pressure: Reread,
 }
 
 impl Default for Scanner {
@@ -54,6 +58,9 @@ impl Default for Scanner {
             losses: Losses::default(),
             accepts: HashMap::new(),
             user_hz: rustix::param::clock_ticks_per_second(),
+            online: Reread::open("/sys/devices/system/cpu/online"),
+            stat: Reread::open("/proc/stat"),
+            pressure: Reread::open("/proc/pressure/cpu"),
         }
     }
 }
@@ -73,19 +80,16 @@ impl Scanner {
     ) -> Result<(), ScanError> {
         scan.at_ns = clock.boot_ns;
         scan.unix_ns = clock.unix_ns;
-        scan.cpus = cpus_online();
+        // Changes with hotplug, hence per pass.
+        let online = self.online.read().unwrap_or_default();
+        scan.cpus = count_ranges(online.trim()).unwrap_or(1);
         self.read_tasks(loaded, &mut scan.tasks)?;
         self.read_accepts(loaded, &mut scan.accepts);
         self.read_losses(loaded, &mut scan.losses);
         scan.losses.extend(own.iter().filter(|loss| loss.count > 0));
         scan.host = Host {
-            steal_ns: steal_ns(
-                &fs::read_to_string("/proc/stat").unwrap_or_default(),
-                self.user_hz,
-            ),
-            pressure_ns: fs::read_to_string("/proc/pressure/cpu")
-                .ok()
-                .and_then(|text| pressure_ns(&text)),
+            steal_ns: steal_ns(self.stat.read().unwrap_or_default(), self.user_hz),
+            pressure_ns: self.pressure.read().and_then(pressure_ns),
         };
         Ok(())
     }
@@ -135,7 +139,7 @@ impl Scanner {
         }
     }
 
-    fn read_losses(&mut self, loaded: &Loaded, losses: &mut Vec<Loss>) {
+    fn read_losses(&mut self, loaded: &mut Loaded, losses: &mut Vec<Loss>) {
         losses.clear();
         let mut counters = Vec::with_capacity(Counter::ALL.len() + 1);
         for counter in Counter::ALL {
@@ -175,12 +179,6 @@ impl Clock {
             unix_ns: ns(ClockId::Realtime),
         }
     }
-}
-
-fn cpus_online() -> u32 {
-    // Changes with hotplug, hence per pass; one small read.
-    let text = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
-    count_ranges(text.trim()).unwrap_or(1)
 }
 
 /// CPUs in a list such as `0-3,8`.

@@ -15,7 +15,10 @@ use super::ring;
 
 /// Ticks.
 #[derive(Debug)]
-pub struct Timer(AsyncFd<OwnedFd>);
+pub struct Timer {
+    fd: AsyncFd<OwnedFd>,
+    period: Duration,
+}
 
 impl Timer {
     /// Ticks every `period`, the first time after one.
@@ -25,13 +28,38 @@ impl Timer {
     pub fn every(period: Duration) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let timer = Timer {
+            fd: ring::readable(fd)?,
+            period,
+        };
+        timer.start()?;
+        Ok(timer)
+    }
+
+    /// Ticks again, the first time after one period.
+    ///
+    /// # Errors
+    /// The timer is gone.
+    pub fn start(&self) -> io::Result<()> {
+        self.set(self.period)
+    }
+
+    /// No tick from now on.
+    ///
+    /// # Errors
+    /// The timer is gone.
+    pub fn stop(&self) -> io::Result<()> {
+        self.set(Duration::ZERO)
+    }
+
+    fn set(&self, period: Duration) -> io::Result<()> {
         let period = Timespec::try_from(period).expect("periods are minutes at most");
         let times = Itimerspec {
             it_interval: period,
             it_value: period,
         };
-        timerfd_settime(&fd, TimerfdTimerFlags::empty(), &times)?;
-        Ok(Timer(ring::readable(fd)?))
+        timerfd_settime(self.fd.get_ref(), TimerfdTimerFlags::empty(), &times)?;
+        Ok(())
     }
 
     /// The next tick. Ticks that were missed meanwhile count as one.
@@ -39,9 +67,9 @@ impl Timer {
     /// # Errors
     /// The timer cannot be polled.
     pub async fn tick(&self) -> io::Result<()> {
-        let mut ready = self.0.readable().await?;
+        let mut ready = self.fd.readable().await?;
         let mut expirations = [0; 8];
-        match rustix::io::read(self.0.get_ref(), &mut expirations) {
+        match rustix::io::read(self.fd.get_ref(), &mut expirations) {
             Ok(_) => {}
             // Somebody was faster; the next edge comes with the next tick.
             Err(rustix::io::Errno::AGAIN) => {}
