@@ -3,7 +3,7 @@
 //! Which there are, and their options, the program itself says: `cargo xtask bench --help`. One file each in
 //! `tests/src/bin/bench/`.
 
-use crate::bpf::Logging;
+use crate::bpf::{self, Logging};
 use crate::build;
 use crate::exec::{self, Steps};
 use crate::setup::{self, Needs};
@@ -35,6 +35,7 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
     command.args(args.bench);
     command
         .current_dir(exec::workspace())
+        .env("DETECTOR_EMPTY_OBJECT", bpf::empty())
         .env("DETECTOR_BIN", folder.join("detector"))
         .env("DETECTOR_STAND_IN", folder.join("stand-in"));
     Err(command.exec()).with_context(|| format!("cannot run {}", bench.display()))

@@ -16,6 +16,8 @@ use std::process::Command;
 
 /// The kernel side's package, and the name of its binary.
 pub const PACKAGE: &str = "detector-ebpf";
+/// Its second binary.
+const EMPTY: &str = "empty";
 
 /// Whether the probes log through aya-log.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,16 +40,28 @@ pub fn build(steps: &mut Steps, toolchain: &Toolchain, logging: Logging) -> Resu
     }
     steps.run(&mut cargo)?;
 
-    let built = target_dir().join(BPF_TARGET).join("release").join(PACKAGE);
+    place(EMPTY, &empty())?;
+    let object = object(logging);
+    place(PACKAGE, &object)?;
+    Ok(object)
+}
+
+/// Checks what was built under a name, and puts it where it is looked for.
+fn place(name: &str, object: &Path) -> Result<()> {
+    let built = target_dir().join(BPF_TARGET).join("release").join(name);
     let bytes = fs::read(&built).with_context(|| format!("reading {}", built.display()))?;
     check(&bytes).with_context(|| format!("{} cannot be used", built.display()))?;
-    let object = object(logging);
-    if fs::read(&object).ok().as_ref() != Some(&bytes) {
+    if fs::read(object).ok().as_ref() != Some(&bytes) {
         let folder = object.parent().expect("the object lies in target/bpf");
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-        fs::write(&object, &bytes).with_context(|| format!("writing {}", object.display()))?;
+        fs::write(object, &bytes).with_context(|| format!("writing {}", object.display()))?;
     }
-    Ok(object)
+    Ok(())
+}
+
+/// The same hooks, doing nothing: what `bench cost` compares with.
+pub fn empty() -> PathBuf {
+    exec::workspace().join("target/bpf/empty.o")
 }
 
 /// The toolchain's cargo with everything that a build, or a check, of the kernel side needs.

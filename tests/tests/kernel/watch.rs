@@ -18,7 +18,10 @@ use detector::{
     },
 };
 use detector_common::{counter::Counter, event};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, epoll, poll},
+    fd::OwnedFd,
+};
 
 /// The sizes the daemon uses by default.
 pub const DEFAULT_SIZES: Sizes = Sizes {
@@ -180,13 +183,32 @@ impl Watch {
         self.loaded.is_watching()
     }
 
+    /// The next record is to wake whoever waits.
+    pub fn doze(&mut self) {
+        self.loaded.doze().expect("the map can be written");
+    }
+
+    /// Who waits for both rings.
+    pub fn sleeper(&self) -> Sleeper {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("a descriptor is left");
+        let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        for (ring, number) in [
+            (&self.loaded.process_ring, 0),
+            (&self.loaded.network_ring, 1),
+        ] {
+            epoll::add(&epoll, ring, epoll::EventData::new_u64(number), edges)
+                .expect("a ring can be waited for");
+        }
+        Sleeper(epoll)
+    }
+
     /// A loss counter.
     pub fn lost(&self, counter: Counter) -> u64 {
         self.loaded.counter(counter).expect("the map is readable")
     }
 
     /// Runs a probe missed because it was running already.
-    pub fn missed_runs(&self) -> Option<u64> {
+    pub fn missed_runs(&mut self) -> Option<u64> {
         self.loaded.missed_runs()
     }
 
@@ -232,6 +254,24 @@ impl Watch {
             let bills = bills(records, |bill| bill.tgid == tgid);
             (bills.len() == threads).then_some(bills)
         })
+    }
+}
+
+/// Waits for the rings, and is told only when the kernel side wakes it.
+pub struct Sleeper(OwnedFd);
+
+impl Sleeper {
+    /// Whether it was woken since the last call, or is within this time.
+    pub fn is_woken(&self, within: Duration) -> bool {
+        let mut events = Vec::with_capacity(2);
+        let within = Timespec::try_from(within).expect("seconds");
+        epoll::wait(
+            &self.0,
+            rustix::buffer::spare_capacity(&mut events),
+            Some(&within),
+        )
+        .expect("it can be waited for")
+            > 0
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Each writes what it measured to standard output as a table, and to `docs/` where it is kept.
 
+mod cost;
 mod delivery;
 mod detection;
 mod engine;
@@ -31,6 +32,8 @@ enum Bench {
     Detection(detection::Args),
     /// Inputs a second and memory of the engine, on one core
     Engine(engine::Args),
+    /// CPU time and memory of the daemon and its probes, against the budget and against peers
+    Cost(cost::Args),
     /// From the exec of a new program to its incident at the receiver, with the real daemon
     Delivery(delivery::Args),
     /// Kills, power failures, a day without a receiver, a burst: produced = delivered + declared lost
@@ -41,6 +44,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match CommandLine::parse().bench {
         Bench::Detection(args) => detection::execute(&args),
         Bench::Engine(args) => engine::execute(&args),
+        Bench::Cost(args) => cost::execute(&args),
         Bench::Delivery(args) => delivery::execute(&args),
         Bench::Faults(args) => faults::execute(&args),
     }

@@ -5,6 +5,7 @@ mod command_line;
 mod connection;
 mod cpu;
 mod daemon;
+mod doze;
 mod exec;
 mod exit;
 mod fork;
