@@ -6,17 +6,25 @@ use std::{
         fs::{PermissionsExt as _, chown},
         process::CommandExt as _,
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tests::{
+    daemon::Daemon,
+    foothold::{Foothold, Session},
+    scenario::DETECTOR_STAND_IN,
+    told::Suspect,
+};
 
 use super::exec::as_shown;
 use crate::{
     actor::{Actor, PROGRAM},
-    program::{Intruder, names, soon, watching},
+    program::{soon, watching},
     watch::{Turn, obstacle, skip, watch},
 };
 
@@ -59,28 +67,80 @@ fn sha256(file: &Path) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The stand-in in a folder of `www-data`'s.
+struct Planted {
+    foothold: Foothold,
+    program: PathBuf,
+}
+
+impl Planted {
+    fn new(name: &str) -> Planted {
+        let stand_in = std::env::var_os(DETECTOR_STAND_IN).expect("`cargo xtask test` names it");
+        let foothold = Foothold::new(".cache-").expect("a folder");
+        let program = foothold.plant(Path::new(&stand_in), name);
+        Planted {
+            program: program.expect("it is planted"),
+            foothold,
+        }
+    }
+
+    /// Runs a program of the folder at full speed; gives its id once it runs.
+    fn start(&self, program: &Path) -> (Session, u32) {
+        let pid_file = self.foothold.path().join("pid");
+        let mut command = vec![program.as_os_str().to_owned()];
+        command.extend(["--threads=2", "--for=60", "--pid-file"].map(Into::into));
+        command.push(pid_file.clone().into_os_string());
+        let session = self.foothold.start(&command).expect("it starts");
+        let deadline = soon();
+        loop {
+            let pid = fs::read_to_string(&pid_file).unwrap_or_default();
+            if let Ok(pid) = pid.trim().parse() {
+                return (session, pid);
+            }
+            assert!(Instant::now() < deadline, "it does not start");
+            std::thread::yield_now();
+        }
+    }
+
+    /// The last event of its incident once that is critical and `enough`.
+    fn wait(&self, daemon: &Daemon, session: &Session, enough: impl Fn(&Value) -> bool) -> Value {
+        let suspect = Suspect {
+            folder: self.foothold.path().to_str().expect("text").to_owned(),
+            pid: session.pid(),
+            started: session.started,
+        };
+        let (mut next, deadline) = (0, soon());
+        loop {
+            next += daemon.events_from(next, Duration::from_millis(100)).len();
+            let told = suspect.told(&daemon.events());
+            if told.critical.is_some() && enough(&told.last) {
+                return told.last;
+            }
+            let over = Instant::now() > deadline || daemon.has_exited();
+            assert!(!over, "{told:?}: {}", daemon.account());
+        }
+    }
+}
+
+fn hash(event: &Value) -> Option<&str> {
+    event["data"]["process"]["hash"]["sha256"].as_str()
+}
+
 #[test]
 fn a_program_swapped_for_another_as_soon_as_it_runs_is_told_with_its_own_hash_or_none() {
     if let Some(why) = obstacle() {
         return skip(&why);
     }
     let _alone = Turn::alone();
-    let intruder = Intruder::new(b"swapped");
-    let innocent = intruder.executable.with_file_name("innocent");
+    let planted = Planted::new("swapped");
+    let innocent = planted.program.with_file_name("innocent");
     fs::copy("/bin/true", &innocent).expect("the folder is writable");
-    let (own, other) = (sha256(&intruder.executable), sha256(&innocent));
+    let own = sha256(&planted.program);
     let mut daemon = watching(["--for", "80s"]);
-    let running = intruder.start(&["--threads", "2", "--for", "60"].map(AsRef::as_ref));
-    fs::rename(&innocent, &intruder.executable).expect("the folder is writable");
-    let told = daemon.wait_event(soon(), |event| {
-        names(event, running.pid()) && event["data"]["incident"]["severity"] == "critical"
-    });
-    let event = told
-        .unwrap_or_else(|error| panic!("{error:#}: {}", daemon.account()))
-        .event;
-    let hash = event["data"]["process"]["hash"]["sha256"].as_str();
-    println!("told with {hash:?}; its own is {own}");
-    assert!(hash.is_none_or(|hash| hash == own), "{other} is the other");
+    let (session, _) = planted.start(&planted.program);
+    fs::rename(&innocent, &planted.program).expect("the folder is writable");
+    let event = planted.wait(&daemon, &session, |_| true);
+    assert!(hash(&event).is_none_or(|hash| hash == own), "{event:#}");
     assert!(daemon.stop().expect("it stops").success());
 }
 
@@ -90,24 +150,17 @@ fn a_hard_link_is_told_under_the_name_it_runs_by_and_with_the_hash_of_its_conten
         return skip(&why);
     }
     let _alone = Turn::alone();
-    let mut intruder = Intruder::new(b"linked");
-    let link = intruder.executable.with_file_name("logrotate");
-    fs::hard_link(&intruder.executable, &link).expect("one file system");
-    let own = sha256(&intruder.executable);
-    intruder.executable.clone_from(&link);
+    let planted = Planted::new("linked");
+    let link = planted.program.with_file_name("logrotate");
+    fs::hard_link(&planted.program, &link).expect("one file system");
+    let own = sha256(&planted.program);
     let mut daemon = watching(["--for", "80s"]);
-    let running = intruder.start(&["--threads", "2", "--for", "60"].map(AsRef::as_ref));
-    let told = daemon.wait_event(soon(), |event| {
-        names(event, running.pid())
-            && event["data"]["incident"]["severity"] == "critical"
-            && event["data"]["process"]["hash"].is_object()
-    });
-    let event = told
-        .unwrap_or_else(|error| panic!("{error:#}: {}", daemon.account()))
-        .event;
+    let (session, pid) = planted.start(&link);
+    let event = planted.wait(&daemon, &session, |event| hash(event).is_some());
     let process = &event["data"]["process"];
+    assert_eq!(process["pid"], pid);
     assert_eq!(process["executable"], link.to_str().expect("text"));
-    assert_eq!(process["hash"]["sha256"], own);
+    assert_eq!(hash(&event), Some(own.as_str()));
     assert!(daemon.stop().expect("it stops").success());
 }
 
@@ -125,21 +178,19 @@ fn what_begins_while_the_agent_is_stopped_is_found_once_it_goes_on() {
         return skip(&why);
     }
     let _alone = Turn::alone();
-    let intruder = Intruder::new(b"patient");
+    let planted = Planted::new("patient");
     let mut daemon = watching(["--for", "80s"]);
     let agent = Pid::from_raw(i32::try_from(daemon.pid()).expect("small")).expect("not 0");
     kill_process(agent, Signal::STOP).expect("it is ours");
-    let running = intruder.start(&["--threads", "2", "--for", "60"].map(AsRef::as_ref));
+    let (session, pid) = planted.start(&planted.program);
     let deadline = soon();
-    // Five seconds of two threads' work that nobody watched.
-    while ticks(running.pid()) < 5 * rustix::param::clock_ticks_per_second() {
-        assert!(std::time::Instant::now() < deadline, "it does not burn");
-        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    // Four seconds of CPU time that nobody watched.
+    while ticks(pid) < 4 * rustix::param::clock_ticks_per_second() {
+        assert!(Instant::now() < deadline, "it does not burn");
+        std::thread::park_timeout(Duration::from_millis(50));
     }
     kill_process(agent, Signal::CONT).expect("it is ours");
-    let told = daemon.wait_event(soon(), |event| {
-        names(event, running.pid()) && event["data"]["incident"]["severity"] == "critical"
-    });
-    told.unwrap_or_else(|error| panic!("{error:#}: {}", daemon.account()));
+    let event = planted.wait(&daemon, &session, |_| true);
+    assert_eq!(event["data"]["process"]["pid"], pid);
     assert!(daemon.stop().expect("it stops").success());
 }

@@ -29,8 +29,8 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(30);
 /// A flood lasts as long as the attack that it is to cover.
 const FLOOD_MS: &str = "40000";
-/// The hard cap of the unit.
-const MEMORY_KIB: u64 = 64 << 10;
+/// What a flood may add to the daemon's memory: its tables, full. (The cap of the unit is for a release build.)
+const GROWTH_KIB: u64 = 24 << 10;
 
 /// Starts an intruder at full speed and follows the daemon until it is critical.
 fn attack(daemon: &Daemon, name: &str) -> Told {
@@ -92,9 +92,9 @@ fn an_attack_under_a_flood_from_another_cgroup_is_found_within_twice_the_normal_
     let usual = normal.critical.unwrap_or(Duration::MAX);
     println!("| flood | a second | opened | critical | daemon's CPU, cores | peak memory, MiB |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    let (_, peak) = cost(&daemon);
+    let (_, quiet) = cost(&daemon);
     let (opened, critical) = (seconds(normal.opened), seconds(normal.critical));
-    println!("| none | | {opened} | {critical} | | {} |", peak >> 10);
+    println!("| none | | {opened} | {critical} | | {} |", quiet >> 10);
     let root = Facts::read()
         .cgroup_v2
         .expect("a plan with every probe needs one");
@@ -116,8 +116,8 @@ fn an_attack_under_a_flood_from_another_cgroup_is_found_within_twice_the_normal_
         let (opened, critical) = (seconds(told.opened), seconds(told.critical));
         println!(
             "| {with} | {:.0} | {opened} | {critical} | {cores:.2} | {} |",
-            peak >> 10,
             made as f64 / elapsed,
+            peak >> 10,
         );
         if told.critical.is_none_or(|critical| critical > 2 * usual) {
             faults.push(format!(
@@ -128,7 +128,7 @@ fn an_attack_under_a_flood_from_another_cgroup_is_found_within_twice_the_normal_
         if told.ids.len() != 1 {
             faults.push(format!("{with}: {} incidents", told.ids.len()));
         }
-        if peak > MEMORY_KIB {
+        if peak > quiet + GROWTH_KIB {
             faults.push(format!("{with}: {} MiB", peak >> 10));
         }
     }
