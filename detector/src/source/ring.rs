@@ -28,19 +28,7 @@ impl Drained {
     pub fn taken(self) -> usize {
         self.records + self.malformed
     }
-}
 
-/// Takes what is there, up to [`BATCH`] records, in the order in which the kernel wrote it.
-pub fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(Record)) -> Drained {
-    let mut drained = Drained::default();
-    while drained.taken() < BATCH {
-        let Some(item) = ring.next() else { break };
-        drained.item(&item, &mut take);
-    }
-    drained
-}
-
-impl Drained {
     fn item(&mut self, bytes: &[u8], take: &mut impl FnMut(Record)) {
         match decode::record(bytes) {
             Ok(record) => {
@@ -55,6 +43,16 @@ impl Drained {
             }
         }
     }
+}
+
+/// Takes what is there, up to [`BATCH`] records, in the order in which the kernel wrote it.
+pub fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(Record)) -> Drained {
+    let mut drained = Drained::default();
+    while drained.taken() < BATCH {
+        let Some(item) = ring.next() else { break };
+        drained.item(&item, &mut take);
+    }
+    drained
 }
 
 fn report(error: DecodeError) {

@@ -4,11 +4,15 @@ use crate::source::{has_test, read};
 
 /// Rows of the page's tables: the trick, and what stands in the last column.
 fn rows(page: &str) -> Vec<(String, Vec<String>)> {
-    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
     rows.filter_map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let (trick, last) = (cells.first()?, cells.last()?);
-        let tests = last.split("<br>").map(|test| test.trim().trim_matches(['`', ' ', '|']));
+        let tests = last
+            .split("<br>")
+            .map(|test| test.trim().trim_matches(['`', ' ', '|']));
         Some(((*trick).to_owned(), tests.map(str::to_owned).collect()))
     })
     .filter(|(trick, _)| !trick.starts_with("trick"))

@@ -51,9 +51,9 @@ fn of_kernel(counter: Counter) -> Proof {
             "each_inbound_connection_to_a_port_beyond_the_table_is_counted",
         ),
         Counter::ArgsUnreadable | Counter::PathUnreadable => UNREADABLE,
-        Counter::TaskFilterFull => {
-            None("the table makes room by itself: it refuses an entry only for want of kernel memory")
-        }
+        Counter::TaskFilterFull => None(
+            "the table makes room by itself: it refuses an entry only for want of kernel memory",
+        ),
         Counter::ExecThrottled => Test(
             "tests/tests/kernel/cases/throttle.rs",
             "a_cgroup_that_floods_with_execs_cannot_push_out_those_of_another",
@@ -70,7 +70,9 @@ fn of_kernel(counter: Counter) -> Proof {
 const OF_DAEMON: &[(&str, Proof)] = &[
     (
         "probe_missed",
-        None("an interrupt must hit a probe while it runs on that CPU, and its own event the same probe"),
+        None(
+            "an interrupt must hit a probe while it runs on that CPU, and its own event the same probe",
+        ),
     ),
     (
         "counter_unreadable",
@@ -190,15 +192,21 @@ const ENDINGS: [&str; 9] = [
 ];
 
 fn proofs() -> Vec<(&'static str, Proof)> {
-    let of_kernel = Counter::ALL.iter().map(|counter| (counter.name(), of_kernel(*counter)));
+    let of_kernel = Counter::ALL
+        .iter()
+        .map(|counter| (counter.name(), of_kernel(*counter)));
     of_kernel.chain(OF_DAEMON.iter().copied()).collect()
 }
 
 /// The first column of the table of losses, a name each.
 fn documented() -> BTreeSet<String> {
     let text = read("ARCHITECTURE.md");
-    let (_, section) = text.split_once("## Losses by name").expect("the section is there");
-    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    let (_, section) = text
+        .split_once("## Losses by name")
+        .expect("the section is there");
+    let section = section
+        .split_once("\n## ")
+        .map_or(section, |(section, _)| section);
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.filter_map(|row| row.split('|').nth(1))
         .flat_map(|names| names.split(','))
@@ -220,7 +228,10 @@ fn every_loss_is_proved_by_a_test_that_exists() {
 
 #[test]
 fn every_loss_is_in_the_table_of_losses_and_nothing_else_is() {
-    let proved: BTreeSet<String> = proofs().iter().map(|(name, _)| (*name).to_owned()).collect();
+    let proved: BTreeSet<String> = proofs()
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     assert_eq!(documented(), proved);
 }
 
@@ -236,7 +247,9 @@ fn every_name_in_the_daemon_that_ends_like_a_loss_is_one() {
             continue;
         }
         for literal in text.split('"').skip(1).step_by(2) {
-            let is_name = literal.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let is_name = literal
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             let ends = ENDINGS.iter().any(|ending| literal.ends_with(ending));
             if is_name && ends && !known.contains(literal) {
                 unknown.insert((path.clone(), literal.to_owned()));

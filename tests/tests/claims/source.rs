@@ -5,7 +5,9 @@ use std::{fs, path::PathBuf};
 /// The workspace.
 pub fn root() -> PathBuf {
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let root = manifest.parent().expect("the package lies in the workspace");
+    let root = manifest
+        .parent()
+        .expect("the package lies in the workspace");
     root.to_owned()
 }
 
@@ -27,7 +29,9 @@ pub fn has_test(path: &str, name: &str) -> bool {
             line if line.starts_with("#[") => {}
             line => {
                 let line = line.strip_prefix("async ").unwrap_or(line);
-                let named = line.strip_prefix("fn ").and_then(|line| line.split_once('('));
+                let named = line
+                    .strip_prefix("fn ")
+                    .and_then(|line| line.split_once('('));
                 if is_test && named.is_some_and(|(named, _)| named == name) {
                     return true;
                 }
@@ -56,7 +60,10 @@ pub fn files(folder: &str) -> Vec<String> {
 #[test]
 fn a_test_is_told_from_another_function_of_that_name() {
     let path = "tests/tests/claims/source.rs";
-    assert!(has_test(path, "a_test_is_told_from_another_function_of_that_name"));
+    assert!(has_test(
+        path,
+        "a_test_is_told_from_another_function_of_that_name"
+    ));
     assert!(!has_test(path, "has_test"));
     assert!(!has_test(path, "a_test"));
 }

@@ -196,7 +196,7 @@ impl Watch {
     }
 
     /// Runs a probe missed because it was running already.
-    pub fn missed_runs(&self) -> Option<u64> {
+    pub fn missed_runs(&mut self) -> Option<u64> {
         self.loaded.missed_runs()
     }
 
