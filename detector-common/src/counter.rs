@@ -45,6 +45,16 @@ counters! {
     PathUnreadable = "path_unreadable",
     /// The task filter refused an entry: the task is emitted on every pass instead.
     TaskFilterFull = "task_filter_full",
+    /// The process ring was filling and the cgroup had written its share: an exec record is gone.
+    ExecThrottled = "exec_throttled",
+    /// As above: a fork record is gone.
+    ForkThrottled = "fork_throttled",
+    /// As above: a process exit record is gone.
+    ExitThrottled = "exit_throttled",
+    /// As above: a finished thread's CPU time is gone.
+    ThreadEndThrottled = "thread_end_throttled",
+    /// The network ring was filling and the cgroup had written its share: a connection record is gone.
+    ConnectionThrottled = "connection_throttled",
 }
 
 /// Number of counters: the size of the `COUNTERS` map.

@@ -1,10 +1,12 @@
 //! The kernel side of detector.
 //!
 //! Each probe is a thin entry in [`probe`] that calls `try_x`; kernel memory is read in [`kernel`]
-//! and nowhere else; records leave through [`emit`]; every loss is counted by [`count`].
+//! and nowhere else; records leave through [`emit`], past [`throttle`]; every loss is counted by [`count`].
 //! It refuses policy: what is suspicious is decided in the daemon.
 #![no_std]
 #![no_main]
+// The atomic addition of `throttle`.
+#![feature(asm_experimental_arch)]
 #![expect(
     unsafe_code,
     reason = "a BPF program is made of raw pointers; the verifier checks every access"
@@ -15,6 +17,7 @@ mod emit;
 mod kernel;
 mod maps;
 mod probe;
+mod throttle;
 
 /// The helpers `bpf_seq_write` and the ring buffer are for GPL-compatible programs only.
 #[unsafe(no_mangle)]

@@ -16,11 +16,16 @@ use detector_common::{
         task::TaskSeen,
     },
     offsets::Offsets,
+    throttle::Throttle,
 };
 
 /// Where the running kernel keeps its members. Frozen by the daemon before loading.
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = Offsets::NONE;
+
+/// 1 where a flooding cgroup can be told from others. Frozen by the daemon before loading.
+#[unsafe(no_mangle)]
+pub static THROTTLE: u32 = 0;
 
 /// Exec, fork, exit and thread-end records. 4 MiB hold 5,000 execs of average size with their
 /// forks and exits; the reader comes every 50 ms, so 100,000 execs a second fit. Full: the record
@@ -73,6 +78,12 @@ pub static WATCHED_FLOWS: HashMap<FlowKey, WatchedFlow> = HashMap::with_max_entr
 /// Where a socket's address becomes a number.
 #[map]
 pub static SOCKET_SCRATCH: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// cgroup → what it wrote while a ring was filling, and what was kept out of it. Least recently used goes first:
+/// that cgroup is given its share anew and the daemon misses whose records were kept out, not how many. 1,024 entries,
+/// 160 KB.
+#[map]
+pub static THROTTLES: LruHashMap<u64, Throttle> = LruHashMap::with_max_entries(1_024, 0);
 
 /// What is remembered of an outbound socket while it is open.
 #[derive(Clone, Copy)]

@@ -157,6 +157,23 @@ pub struct Scan {
     pub host: Host,
     /// What was lost since the last pass, by name; only names with a loss.
     pub losses: Vec<Loss>,
+    /// Whose records were kept out of a ring that was filling since the last pass, those that lost most first. Their
+    /// losses are part of `losses`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub throttled: Vec<Throttled>,
+}
+
+/// A cgroup whose records were kept out because it flooded a ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttled {
+    /// cgroup v2 id.
+    pub cgroup_id: u64,
+    /// Its path below the mount; `None`: it is gone.
+    pub cgroup: Option<String>,
+    /// Records kept out, by name of the loss.
+    pub losses: Vec<Loss>,
+    /// CPU time of the threads whose last bill was kept out, ns: at most this much was not charged.
+    pub unbilled_ns: u64,
 }
 
 /// Inbound connections of one port.

@@ -3,7 +3,7 @@
 //! Owns the moving parts of a rehearsed incident: a CPU load that is honest about what it burns
 //! ([`burn`]), ways to hide ([`disguise`]), a conversation that sounds like mining and is not ([`conversation`], [`pool`]), a real
 //! web server with one vulnerable page ([`web_stack`]), an intruder's programs and sessions ([`foothold`]), honest work
-//! ([`chores`]), faults of the machine ([`faults`]) and a receiver that can misbehave ([`recorder`]), the daemon under
+//! ([`chores`]), a cgroup to flood from ([`cgroup`]), faults of the machine ([`faults`]) and a receiver that can misbehave ([`recorder`]), the daemon under
 //! observation ([`daemon`]) as its unit runs it ([`service`]), what it told
 //! about one suspect ([`told`]) and the
 //! whole founding night ([`scenario`]), told to a newcomer by [`story`].
@@ -15,6 +15,7 @@
 //! outside world. The only `unsafe` is in [`sys`], [`raw`], [`heap`] and [`faults::disk`].
 
 pub mod burn;
+pub mod cgroup;
 pub mod chores;
 pub mod conversation;
 pub mod daemon;

@@ -41,6 +41,7 @@ const ALL: Tests = Tests {
         "mining::",
         "payload::",
         "scenario::a_burner",
+        "throttle::a_cgroup",
     ],
     seconds: 2_400,
 };
@@ -58,6 +59,7 @@ pub const FEW: Tests = Tests {
         "fork::an_orphan",
         "mining::an_intruder_that_speaks_moneros",
         "scenario::a_burner",
+        "throttle::a_cgroup_that_floods_with_connections",
     ],
     seconds: 600,
 };

@@ -12,6 +12,7 @@ use detector_common::{
         connection::{ListenKey, change},
         kind,
     },
+    throttle::Ring,
 };
 
 use super::header;
@@ -20,6 +21,7 @@ use crate::{
     emit,
     kernel::{Sock, Task},
     maps::{ACCEPTS, NETWORK_RING, OpenSocket, SOCKETS},
+    throttle::{self, Wanted},
 };
 
 const IPPROTO_TCP: u16 = 6;
@@ -141,6 +143,15 @@ fn closed(sock: Sock) {
 
 #[inline(always)]
 fn send(sock: Sock, open: &OpenSocket, change: u32, duration_ns: u64) {
+    let wanted = Wanted {
+        ring: Ring::Network,
+        bytes: size_of::<Connection>(),
+        kept_out: Counter::ConnectionThrottled,
+        cpu_ns: 0,
+    };
+    let Some(fill) = throttle::admit(&NETWORK_RING, wanted, || open.cgroup_id) else {
+        return;
+    };
     let (bytes_received, bytes_sent) = if change == change::CLOSED {
         sock.tcp_bytes()
     } else {
@@ -153,6 +164,7 @@ fn send(sock: Sock, open: &OpenSocket, change: u32, duration_ns: u64) {
     };
     emit::record(
         &NETWORK_RING,
+        fill,
         Connection {
             header: header(kind::CONNECTION),
             process: open.process,

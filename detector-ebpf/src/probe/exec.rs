@@ -13,6 +13,7 @@ use detector_common::{
         exec::{ARGS_BYTES, ExecRecord, FLAG_FILENAME_TRUNCATED, FLAG_OVERLAY_UPPER},
         kind,
     },
+    throttle::Ring,
 };
 
 use super::header;
@@ -21,6 +22,7 @@ use crate::{
     emit,
     kernel::{Binprm, Task},
     maps::{EXEC_SCRATCH, PROCESS_RING},
+    throttle::{self, Wanted},
 };
 
 const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
@@ -36,6 +38,15 @@ fn try_exec(ctx: &BtfTracePointContext) {
     let task = Task(ctx.arg::<*const u8>(0));
     let old_pid = ctx.arg::<u32>(1);
     let binprm = Binprm(ctx.arg::<*const u8>(2));
+    let wanted = Wanted {
+        ring: Ring::Process,
+        bytes: size_of::<Exec>(),
+        kept_out: Counter::ExecThrottled,
+        cpu_ns: 0,
+    };
+    let Some(fill) = throttle::admit(&PROCESS_RING, wanted, || task.cgroup_id()) else {
+        return;
+    };
     let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else {
         // Cannot happen: an array of one always has its element.
         return count(Counter::ExecDropped);
@@ -117,6 +128,7 @@ fn try_exec(ctx: &BtfTracePointContext) {
     );
     emit::bytes(
         &PROCESS_RING,
+        fill,
         scratch.cast_const().cast(),
         size_of::<Exec>() + len as usize,
         Counter::ExecDropped,

@@ -5,10 +5,16 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use detector_common::{
     counter::Counter,
     event::{Exit, Header, ThreadEnd, kind},
+    throttle::Ring,
 };
 
 use super::header;
-use crate::{emit, kernel::Task, maps::PROCESS_RING};
+use crate::{
+    emit::{self, Fill},
+    kernel::Task,
+    maps::PROCESS_RING,
+    throttle::{self, Wanted},
+};
 
 #[btf_tracepoint(function = "sched_process_exit")]
 fn exit(ctx: BtfTracePointContext) -> i32 {
@@ -22,11 +28,15 @@ fn exit(ctx: BtfTracePointContext) -> i32 {
 fn try_exit(ctx: &BtfTracePointContext) {
     let task = Task(ctx.arg::<*const u8>(0));
     if task.live_threads() != 0 {
-        let end = thread_totals(task, header(kind::THREAD_END), 0);
-        return emit::record(&PROCESS_RING, end, Counter::ThreadEndDropped);
+        return end(task, 0);
     }
+    let bytes = size_of::<Exit>();
+    let Some(fill) = admit(task, bytes, Counter::ExitThrottled, 0) else {
+        return;
+    };
     emit::record(
         &PROCESS_RING,
+        fill,
         Exit {
             header: header(kind::EXIT),
             process: task.process(),
@@ -49,9 +59,30 @@ fn thread_end(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_thread_end(ctx: &BtfTracePointContext) {
-    let task = Task(ctx.arg::<*const u8>(0));
-    let end = thread_totals(task, header(kind::THREAD_END), 1);
-    emit::record(&PROCESS_RING, end, Counter::ThreadEndDropped);
+    end(Task(ctx.arg::<*const u8>(0)), 1);
+}
+
+#[inline(always)]
+fn end(task: Task, is_final: u64) {
+    // A bill at exit is followed by the final one, which counts the same time.
+    let cpu_ns = if is_final == 1 { task.cpu_ns() } else { 0 };
+    let bytes = size_of::<ThreadEnd>();
+    let Some(fill) = admit(task, bytes, Counter::ThreadEndThrottled, cpu_ns) else {
+        return;
+    };
+    let end = thread_totals(task, header(kind::THREAD_END), is_final);
+    emit::record(&PROCESS_RING, fill, end, Counter::ThreadEndDropped);
+}
+
+#[inline(always)]
+fn admit(task: Task, bytes: usize, kept_out: Counter, cpu_ns: u64) -> Option<Fill> {
+    let wanted = Wanted {
+        ring: Ring::Process,
+        bytes,
+        kept_out,
+        cpu_ns,
+    };
+    throttle::admit(&PROCESS_RING, wanted, || task.cgroup_id())
 }
 
 #[inline(always)]

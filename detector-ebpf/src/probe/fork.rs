@@ -4,10 +4,16 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use detector_common::{
     counter::Counter,
     event::{Fork, kind},
+    throttle::Ring,
 };
 
 use super::header;
-use crate::{emit, kernel::Task, maps::PROCESS_RING};
+use crate::{
+    emit,
+    kernel::Task,
+    maps::PROCESS_RING,
+    throttle::{self, Wanted},
+};
 
 #[btf_tracepoint(function = "sched_process_fork")]
 fn fork(ctx: BtfTracePointContext) -> i32 {
@@ -22,8 +28,19 @@ fn try_fork(ctx: &BtfTracePointContext) {
     if child.pid() != child.tgid() {
         return;
     }
+    let wanted = Wanted {
+        ring: Ring::Process,
+        bytes: size_of::<Fork>(),
+        kept_out: Counter::ForkThrottled,
+        cpu_ns: 0,
+    };
+    // Who forks is who floods, wherever the child is put.
+    let Some(fill) = throttle::admit(&PROCESS_RING, wanted, || parent.cgroup_id()) else {
+        return;
+    };
     emit::record(
         &PROCESS_RING,
+        fill,
         Fork {
             header: header(kind::FORK),
             parent: parent.process(),

@@ -17,7 +17,7 @@ use detector_common::{
 use super::header;
 use crate::{
     count::count,
-    emit,
+    emit::Fill,
     maps::{NETWORK_RING, SOCKET_SCRATCH, SOCKETS, WATCHED, WATCHED_FLOWS},
 };
 
@@ -202,7 +202,7 @@ fn send(ctx: &SkBuffContext, packet: &Packet, direction: u32, socket: u64, proce
         ) == 0
     };
     if read {
-        slot.submit(emit::wakeup(&NETWORK_RING));
+        slot.submit(Fill::of(&NETWORK_RING).wakeup());
     } else {
         slot.discard(0);
     }

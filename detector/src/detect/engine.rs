@@ -165,7 +165,8 @@ impl Engine {
         sizes.extend(respawns.sizes());
         sizes.extend(connections.sizes());
         sizes.extend(destinations.sizes());
-        sizes.extend([host.size(), loss.size(), preloads.size(), pending.size()]);
+        sizes.extend([host.size(), preloads.size(), pending.size()]);
+        sizes.extend(loss.sizes());
         sizes.extend(book.sizes());
         sizes
     }
@@ -416,7 +417,7 @@ impl Engine {
             }
         }
         self.book.lost(&scan.losses, &self.world);
-        if let Some(losses) = self.loss.pass(scan.at_ns, &scan.losses) {
+        if let Some(losses) = self.loss.pass(scan.at_ns, &scan.losses, &scan.throttled) {
             out.push(Output::Finding(Finding {
                 kind: FindingType::EventLoss,
                 severity: Severity::Info,

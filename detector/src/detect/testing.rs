@@ -359,6 +359,7 @@ impl Bench {
             accepts: std::mem::take(&mut self.accepts),
             host: self.host,
             losses: std::mem::take(&mut self.losses),
+            throttled: Vec::new(),
         };
         self.apply(Input::Scan(&scan));
     }

@@ -9,8 +9,8 @@ use super::{
     DestinationFields, DetectorFields, EventFields, FindingFields, HashFields, HostFields,
     HostInfo, ImpactFields, IncidentData, IncidentFields, LossFields, LossWindow, MomentFields,
     NetworkFields, OsFields, ProcessFields, ProcessIdFields, ProcessRef, Sequence, TechniqueFields,
-    ThreatFields, TruncatedFields, UserFields, VerdictFields, VictimFields, WriterFields, text,
-    timestamp,
+    ThreatFields, TruncatedFields, UserFields, VerdictFields, VictimFields, WriterFields, loss,
+    text, timestamp,
 };
 use crate::{
     detect::{excuse::Excuse, interpreter},
@@ -346,10 +346,7 @@ fn evidence(evidence: &Evidence) -> BTreeMap<String, Value> {
             "open_s": to.open_s,
             "pool_port": to.pool_port,
         }),
-        Evidence::Loss(losses) => losses
-            .iter()
-            .map(|loss| (loss.class.to_owned(), Value::from(loss.count)))
-            .collect(),
+        Evidence::Loss(losses) => loss::evidence(losses),
     };
     let Value::Object(fields) = value else {
         return BTreeMap::new();

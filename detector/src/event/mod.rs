@@ -10,6 +10,7 @@ mod drill;
 mod envelope;
 mod from;
 mod incident;
+mod loss;
 mod redact;
 pub mod restart;
 mod schema;

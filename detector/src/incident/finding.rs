@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use super::subject::Subject;
 use crate::{
     detect::{excuse::Excuse, indicator, path::PathClass, stratum::Dialect},
-    input::{Loss, PreloadFrom, ProcessKey},
+    input::{Loss, PreloadFrom, ProcessKey, Throttled},
 };
 
 /// How loud.
@@ -254,7 +254,16 @@ pub enum Evidence {
     /// `c2.new_destination`.
     Destination(DestinationEvidence),
     /// `agent.event_loss`.
-    Loss(Vec<Loss>),
+    Loss(LossEvidence),
+}
+
+/// See `detect/rule/event_loss.rs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LossEvidence {
+    /// How many of each class.
+    pub losses: Vec<Loss>,
+    /// Which cgroups flooded a ring, and what was kept out of it.
+    pub throttled: Vec<Throttled>,
 }
 
 /// See `detect/rule/cpu_saturation.rs`.

@@ -31,7 +31,7 @@ pub use acceptance::{Acceptance, AcceptedBy};
 pub use book::Book;
 pub use finding::{
     Class, ConnectionStormEvidence, CpuEvidence, Culprit, DestinationEvidence, Evidence,
-    FileEvidence, Finding, FindingType, Imitates, MasqueradeEvidence, MiningEvidence,
+    FileEvidence, Finding, FindingType, Imitates, LossEvidence, MasqueradeEvidence, MiningEvidence,
     PreloadEvidence, RespawnEvidence, Restarter, Severity, Shape, ShellEvidence, ShownIn, Spoken,
     SteadyEvidence, StealEvidence, StormEvidence, technique_name,
 };

@@ -2,14 +2,20 @@
 //!
 //! Dropping [`Loaded`] detaches every probe and frees every map.
 
-use std::{fs, os::fd::AsRawFd as _};
+use std::{
+    fs,
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
     programs::{BtfTracePoint, Iter, ProgramError},
 };
-use detector_common::{counter::Counter, event::connection::ListenKey, offsets::Offsets};
+use detector_common::{
+    counter::Counter, event::connection::ListenKey, offsets::Offsets, throttle::Throttle,
+};
 
 use super::{
     plan::{Decision, Plan},
@@ -23,13 +29,17 @@ use crate::{input::ProcessKey, output::Watch, reread::Reread};
 /// The object the kernel side was compiled to.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DETECTOR_BPF_OBJECT"));
 
-/// Sizes of the rings, bytes; powers of two and multiples of the page size.
+/// Sizes of what a flood could fill. Of a ring: bytes, a power of two and a multiple of the page size.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     /// Exec, fork, exit and thread-end records.
     pub process_ring_bytes: u32,
     /// Connection records.
     pub network_ring_bytes: u32,
+    /// Outbound sockets remembered while they are open.
+    pub open_sockets: u32,
+    /// Ports whose inbound connections are counted.
+    pub listening_ports: u32,
 }
 
 impl From<&crate::config::Kernel> for Sizes {
@@ -37,6 +47,8 @@ impl From<&crate::config::Kernel> for Sizes {
         Sizes {
             process_ring_bytes: config.process_ring_bytes,
             network_ring_bytes: config.network_ring_bytes,
+            open_sockets: 16_384,
+            listening_ports: 1_024,
         }
     }
 }
@@ -75,6 +87,8 @@ pub struct Loaded {
     dozing: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
     accepts: PerCpuHashMap<MapData, [u32; 2], u64>,
+    throttles: HashMap<MapData, u64, [u64; Throttle::WORDS]>,
+    cgroup_root: Option<PathBuf>,
     watcher: Watcher,
     /// What the kernel tells of each program; opened at the first look.
     missed: Vec<Reread>,
@@ -98,14 +112,18 @@ impl Loaded {
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             .override_global("OFFSETS", &words, true)
+            .override_global("THROTTLE", &u32::from(plan.throttle), true)
             .map_max_entries("PROCESS_RING", sizes.process_ring_bytes)
             .map_max_entries("NETWORK_RING", sizes.network_ring_bytes)
+            .map_max_entries("SOCKETS", sizes.open_sockets)
+            .map_max_entries("ACCEPTS", sizes.listening_ports)
             .load(OBJECT)?;
         let process_ring = take(&mut ebpf, "PROCESS_RING")?;
         let network_ring = take(&mut ebpf, "NETWORK_RING")?;
         let dozing = take(&mut ebpf, "DOZING")?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         let accepts = take(&mut ebpf, "ACCEPTS")?;
+        let throttles = take(&mut ebpf, "THROTTLES")?;
         let mut watcher = Watcher::new(
             take(&mut ebpf, "WATCHED")?,
             take(&mut ebpf, "WATCHED_FLOWS")?,
@@ -147,6 +165,8 @@ impl Loaded {
             missed: Vec::new(),
             counters,
             accepts,
+            throttles,
+            cgroup_root: facts.cgroup_v2.clone(),
             watcher,
             #[cfg(feature = "bpf-log")]
             logger,
@@ -234,6 +254,19 @@ impl Loaded {
     /// The map cannot be changed: nobody will be woken.
     pub fn doze(&mut self) -> Result<(), MapError> {
         self.dozing.set(0, 1, 0)
+    }
+
+    /// Each cgroup that wrote while a ring was filling.
+    pub fn throttles(&self) -> impl Iterator<Item = Result<(u64, Throttle), MapError>> {
+        self.throttles.iter().map(|entry| {
+            let (cgroup_id, words) = entry?;
+            Ok((cgroup_id, zerocopy::transmute!(words)))
+        })
+    }
+
+    /// Where the cgroup v2 hierarchy is mounted.
+    pub fn cgroup_root(&self) -> Option<&Path> {
+        self.cgroup_root.as_deref()
     }
 
     /// Events that found their probe already running on that CPU and were therefore not seen

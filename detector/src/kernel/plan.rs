@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::{
+    offsets::Found,
     probe::Probe,
     support::{Facts, capability},
 };
@@ -11,6 +12,8 @@ use super::{
 pub struct Plan {
     /// A decision per probe, in load order.
     pub probes: Vec<(Probe, Decision)>,
+    /// Whether a flooding cgroup is kept from pushing out the records of others: the kernel tells cgroups apart.
+    pub throttle: bool,
     /// What works less well than it could, and why: one sentence each.
     pub degraded: Vec<String>,
 }
@@ -61,6 +64,7 @@ impl Plan {
             },
         };
         Plan {
+            throttle: tells_cgroups_apart(facts),
             probes: Probe::ALL.map(|probe| (probe, decide(probe))).to_vec(),
             degraded: degraded(facts),
         }
@@ -75,6 +79,22 @@ fn too_little_locked_memory(facts: &Facts) -> bool {
     let limit = facts.locked_memory_bytes;
     limit.is_some_and(|bytes| bytes < LOCKED_MEMORY_NEEDED_BYTES)
         && !facts.can(capability::SYS_RESOURCE)
+}
+
+/// Members that lead from a task to its cgroup's id.
+const CGROUP_OF_A_TASK: [&str; 4] = [
+    "task_cgroups",
+    "css_set_dfl_cgrp",
+    "cgroup_kn",
+    "kernfs_node_id",
+];
+
+fn tells_cgroups_apart(facts: &Facts) -> bool {
+    let known = |found: &Found| {
+        let mut absent = found.absent.iter();
+        !absent.any(|spec| CGROUP_OF_A_TASK.contains(&spec.field))
+    };
+    facts.cgroup_v2.is_some() && facts.types.as_ref().is_ok_and(|types| known(&types.found))
 }
 
 fn degraded(facts: &Facts) -> Vec<String> {
@@ -109,6 +129,10 @@ fn degraded(facts: &Facts) -> Vec<String> {
         "no cgroup v2: CPU time is not summed per unit or container",
     );
     lacks(
+        !tells_cgroups_apart(facts),
+        "cgroups are not told apart: a flood of records can push out those of others",
+    );
+    lacks(
         !facts.pressure,
         "no /proc/pressure/cpu: CPU pressure is not reported",
     );
@@ -126,7 +150,7 @@ fn degraded(facts: &Facts) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{offsets::Found, support::Types};
+    use crate::kernel::support::Types;
     use detector_common::offsets::Offsets;
 
     fn facts() -> Facts {
@@ -196,6 +220,31 @@ mod tests {
             decision(&without, Probe::Payload),
             Decision::Skip("needs a mounted cgroup v2 hierarchy".into())
         );
+    }
+
+    #[test]
+    fn a_flood_is_throttled_only_where_cgroups_can_be_told_apart_and_that_is_said() {
+        let said = |facts: &Facts| {
+            let plan = Plan::new(facts);
+            let said = plan
+                .degraded
+                .iter()
+                .any(|line| line.starts_with("cgroups are not told apart"));
+            (plan.throttle, said)
+        };
+        assert_eq!(said(&facts()), (true, false));
+        let mut without = facts();
+        without.cgroup_v2 = None;
+        assert_eq!(said(&without), (false, true));
+        for field in CGROUP_OF_A_TASK {
+            let mut without = facts();
+            if let Ok(types) = &mut without.types {
+                let specs = Offsets::SPECS.iter();
+                types.found.absent = specs.filter(|spec| spec.field == field).collect();
+                assert_eq!(types.found.absent.len(), 1, "{field}");
+            }
+            assert_eq!(said(&without), (false, true), "{field}");
+        }
     }
 
     #[test]

@@ -79,6 +79,15 @@ impl Recorder {
             .create_new(true)
             .mode(0o600)
             .open(path)?;
+        Self::over(file, path, header, max_bytes)
+    }
+
+    fn over(
+        file: File,
+        path: &Path,
+        header: &Header,
+        max_bytes: u64,
+    ) -> Result<Self, RecordingError> {
         let writer = Writer::new(file, header, max_bytes)?;
         let (sender, batches) = sync_channel(QUEUE);
         let shared = Arc::new(Shared::default());
@@ -194,4 +203,52 @@ fn write(
     let (file, totals) = writer.finish()?;
     file.sync_all()?;
     Ok(totals)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read as _, os::fd::OwnedFd};
+
+    use super::*;
+    use crate::{
+        input::Scan,
+        recording::{Reader, tests::header},
+    };
+
+    #[test]
+    fn each_input_that_finds_the_thread_busy_is_counted_and_the_rest_is_in_the_file() {
+        // A pipe that nobody reads yet holds 64 KiB; then the thread waits, as for a disk that hangs.
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let file = File::from(OwnedFd::from(writer));
+        let mut recorder =
+            Recorder::over(file, Path::new("pipe"), &header(), u64::MAX).expect("a thread");
+        let mut random = fastrand::Rng::with_seed(7);
+        let pushed = 4_000;
+        for second in 0..pushed {
+            let mut scan = Scan {
+                at_ns: second * 1_000_000_000,
+                ..Scan::default()
+            };
+            // Eight bytes that compress to nothing less, a thousand times.
+            scan.accepts.resize_with(1_000, || crate::input::Accepts {
+                key: detector_common::event::connection::ListenKey {
+                    network_namespace: random.u32(..),
+                    port: random.u32(..),
+                },
+                count: random.u64(..),
+            });
+            recorder.push(Input::Scan(&scan));
+        }
+        let dropped = recorder.dropped();
+        assert!(dropped > 3_000, "{dropped}");
+        let all = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        // A pipe cannot be synced.
+        assert!(recorder.finish().is_err());
+        let bytes = all.join().expect("no panic").expect("a pipe");
+        let read = Reader::new(bytes.as_slice()).expect("whole").count() as u64;
+        assert_eq!(read + dropped, pushed);
+    }
 }

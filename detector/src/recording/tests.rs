@@ -11,12 +11,12 @@ use crate::{
     input::{
         Accepts, Baseline, Destination, ExecutableFacts, FileStat, Flow, Host, Input, Integrity,
         KnownDestination, Listener, Loss, OwnedInput, Owner, Payload, Preload, PreloadFrom,
-        ProcessFacts, Scan, ScriptFacts, Sha256, Sockets,
+        ProcessFacts, Scan, ScriptFacts, Sha256, Sockets, Throttled,
     },
 };
 use detector_common::event::{self, connection::ListenKey, kind};
 
-fn header() -> Header {
+pub(super) fn header() -> Header {
     Header {
         detector_version: "0.1.0".to_owned(),
         host: HostInfo {
@@ -59,6 +59,7 @@ fn scan(second: u64) -> Scan {
             class: "exec_dropped",
             count: 2,
         }],
+        throttled: Vec::new(),
     }
 }
 
@@ -223,6 +224,18 @@ fn every_kind() -> Vec<OwnedInput> {
         expires_unix_ns: 9,
     };
     let mut inputs = older_kinds();
+    inputs.push(OwnedInput::Scan(Box::new(Scan {
+        throttled: vec![Throttled {
+            cgroup_id: u64::MAX,
+            cgroup: Some("/flood\u{1b}".to_owned()),
+            losses: vec![Loss {
+                class: "fork_throttled",
+                count: 9,
+            }],
+            unbilled_ns: 1,
+        }],
+        ..scan(14)
+    })));
     inputs.push(OwnedInput::Destinations(vec![KnownDestination {
         destination: Destination {
             identity: "/usr/bin/curl".to_owned(),

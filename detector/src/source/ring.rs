@@ -28,6 +28,21 @@ impl Drained {
     pub fn taken(self) -> usize {
         self.records + self.malformed
     }
+
+    fn item(&mut self, bytes: &[u8], take: &mut impl FnMut(Record)) {
+        match decode::record(bytes) {
+            Ok(record) => {
+                self.records += 1;
+                take(record);
+            }
+            Err(error) => {
+                if self.malformed == 0 {
+                    report(error);
+                }
+                self.malformed += 1;
+            }
+        }
+    }
 }
 
 /// Takes what is there, up to [`BATCH`] records, in the order in which the kernel wrote it.
@@ -35,18 +50,7 @@ pub fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(Record)) -> Drain
     let mut drained = Drained::default();
     while drained.taken() < BATCH {
         let Some(item) = ring.next() else { break };
-        match decode::record(&item) {
-            Ok(record) => {
-                drained.records += 1;
-                take(record);
-            }
-            Err(error) => {
-                if drained.malformed == 0 {
-                    report(error);
-                }
-                drained.malformed += 1;
-            }
-        }
+        drained.item(&item, &mut take);
     }
     drained
 }
@@ -72,4 +76,27 @@ pub(super) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open and the same until it is dropped, which the `AsyncFd` does.
     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
     fd.map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use detector_common::event::{Fork, kind};
+    use zerocopy::{FromZeros as _, IntoBytes as _};
+
+    #[test]
+    fn each_record_that_cannot_be_decoded_is_counted_and_those_around_it_are_taken() {
+        let mut fork = Fork::new_zeroed();
+        fork.header.kind = kind::FORK;
+        let (mut drained, mut taken) = (Drained::default(), 0);
+        let mut take = |_| taken += 1;
+        for bytes in [fork.as_bytes(), &[0xff; 48], &[], fork.as_bytes()] {
+            drained.item(bytes, &mut take);
+        }
+        let expected = Drained {
+            records: 2,
+            malformed: 2,
+        };
+        assert_eq!((drained, taken), (expected, 2));
+    }
 }

@@ -12,6 +12,7 @@ use aya::programs::ProgramError;
 use detector_common::{
     counter::Counter,
     event::{self, connection::ListenKey},
+    throttle::KEPT_OUT,
 };
 use zerocopy::FromBytes as _;
 
@@ -20,6 +21,7 @@ use crate::{
     kernel::Loaded,
     loss::Losses,
     reread::Reread,
+    source::throttle::Throttles,
 };
 
 /// The kernel hands out at most 32 KiB a read.
@@ -44,6 +46,7 @@ pub enum ScanError {
 pub struct Scanner {
     buffer: Vec<u8>,
     losses: Losses,
+    throttles: Throttles,
     accepts: HashMap<ListenKey, u64>,
     user_hz: u64,
     online: Reread,
@@ -56,6 +59,7 @@ impl Default for Scanner {
         Scanner {
             buffer: Vec::new(),
             losses: Losses::default(),
+            throttles: Throttles::default(),
             accepts: HashMap::new(),
             user_hz: rustix::param::clock_ticks_per_second(),
             online: Reread::open("/sys/devices/system/cpu/online"),
@@ -86,6 +90,11 @@ impl Scanner {
         self.read_tasks(loaded, &mut scan.tasks)?;
         self.read_accepts(loaded, &mut scan.accepts);
         self.read_losses(loaded, &mut scan.losses);
+        let kept_out = |loss: &Loss| KEPT_OUT.iter().any(|name| name.name() == loss.class);
+        scan.throttled.clear();
+        if scan.losses.iter().any(kept_out) {
+            scan.throttled = self.throttles.since_last(loaded);
+        }
         scan.losses.extend(own.iter().filter(|loss| loss.count > 0));
         scan.host = Host {
             steal_ns: steal_ns(self.stat.read().unwrap_or_default(), self.user_hz),

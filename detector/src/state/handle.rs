@@ -212,3 +212,48 @@ impl Handle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::Class;
+
+    fn record(sequence: u64, class: Class) -> Record {
+        let event = Event {
+            sequence,
+            id: sequence.to_string(),
+            class,
+            severity: None,
+            subject: String::new(),
+            body: Bytes::from(vec![b' '; 1 << 20]),
+        };
+        Record {
+            event,
+            incident: None,
+            text: None,
+            declares: None,
+        }
+    }
+
+    #[test]
+    fn while_the_disk_hangs_eight_mebibytes_wait_and_what_goes_is_counted_the_least_first() {
+        // Nobody takes from the queue: one request fits.
+        let (requests, mut taken) = mpsc::channel(1);
+        let mut handle = Handle::new(requests, Arc::default());
+        for sequence in 0..20 {
+            let class = if sequence % 2 == 0 {
+                Class::Incident
+            } else {
+                Class::Finding
+            };
+            handle.record(record(sequence, class));
+        }
+        // 1 in the queue, 8 wait, 11 are gone: all ten findings, and the oldest incident that waited.
+        assert_eq!(handle.losses()[0], (LOSS, 11));
+        let waiting: Vec<u64> = handle.waiting.iter().map(|it| it.event.sequence).collect();
+        assert_eq!(waiting, [4, 6, 8, 10, 12, 14, 16, 18]);
+        assert!(
+            matches!(taken.try_recv(), Ok(Request::Record(first)) if first.event.sequence == 0)
+        );
+    }
+}

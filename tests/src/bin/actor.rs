@@ -88,8 +88,33 @@ enum Act {
         count: u32,
         program: PathBuf,
     },
+    /// Flood the kernel with one kind of event from two threads, until the end of standard input; say when that
+    /// began, and how many there were
+    Flood {
+        #[arg(value_enum)]
+        with: Flood,
+        /// Whom to connect to
+        #[arg(long, default_value = "127.0.0.1:9")]
+        address: SocketAddr,
+        /// How many at most
+        #[arg(long)]
+        count: u32,
+        /// How long at most
+        #[arg(long, default_value_t = 60_000)]
+        ms: u64,
+    },
     /// Fork a child that forks a grandchild and ends at once; the grandchild becomes `show`
     Orphan,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Flood {
+    /// Programs that end at once.
+    Exec,
+    /// Children that end at once, two hundred waiting to be reaped at a time.
+    Fork,
+    /// Connections that are closed at once, or refused.
+    Connect,
 }
 
 fn main() -> ExitCode {
@@ -197,6 +222,12 @@ fn act(act: Act) -> io::Result<()> {
             repeat(count, || Command::new(&program))?;
             say(&json!({ "ran": count }))
         }
+        Act::Flood {
+            with,
+            address,
+            count,
+            ms,
+        } => flood(with, address, count, Duration::from_millis(ms)),
         Act::Orphan => {
             // sh forks, the child becomes the background job's parent and ends at once.
             let mut sh = Command::new("/bin/sh");
@@ -236,6 +267,56 @@ fn repeat(count: u32, make: impl Fn() -> Command + Sync) -> io::Result<()> {
         run(count - count / 2)?;
         half.join().expect("a runner does not panic")
     })
+}
+
+fn flood(with: Flood, address: SocketAddr, count: u32, time: Duration) -> io::Result<()> {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+    let (end, made) = (std::time::Instant::now() + time, AtomicU32::new(0));
+    static ENOUGH: AtomicBool = AtomicBool::new(false);
+    thread::spawn(|| {
+        let _end = io::stdin().read_to_end(&mut Vec::new());
+        ENOUGH.store(true, Relaxed);
+    });
+    let wave = |size: u32| -> io::Result<()> {
+        match with {
+            Flood::Exec => (0..size).try_for_each(|_| Command::new("/bin/true").status().map(drop)),
+            Flood::Connect => {
+                (0..size).for_each(|_| drop(TcpStream::connect(address)));
+                Ok(())
+            }
+            Flood::Fork => {
+                let now = std::time::Instant::now();
+                let children: io::Result<Vec<_>> = (0..size)
+                    .map(|_| tests::sys::fork_burning_child(now))
+                    .collect();
+                let options = rustix::process::WaitOptions::empty();
+                for child in children? {
+                    rustix::process::waitpid(Some(child), options)?;
+                }
+                Ok(())
+            }
+        }
+    };
+    // A wave is claimed before it is made, so that `count` is exact.
+    const WAVE: u32 = 100;
+    let run = || -> io::Result<()> {
+        while std::time::Instant::now() < end && !ENOUGH.load(Relaxed) {
+            let before = made.fetch_add(WAVE, Relaxed);
+            if before >= count {
+                made.fetch_sub(WAVE, Relaxed);
+                break;
+            }
+            wave(WAVE)?;
+        }
+        Ok(())
+    };
+    say(&json!({ "began": true }))?;
+    thread::scope(|scope| {
+        let other = scope.spawn(run);
+        run()?;
+        other.join().expect("a flooder does not panic")
+    })?;
+    say(&json!({ "made": made.load(Relaxed) }))
 }
 
 fn connect(address: SocketAddr, uring: bool, send: usize) -> io::Result<()> {

@@ -329,6 +329,7 @@ impl Play {
                 pressure_ns: None,
             },
             losses: Vec::new(),
+            throttled: Vec::new(),
         };
         self.ready.push_back(OwnedInput::Scan(Box::new(scan)));
         if !self.first_pass_done {

@@ -57,6 +57,11 @@ impl Actor {
         writeln!(stdin, "{line}").expect("it reads");
     }
 
+    /// Ends its standard input.
+    pub fn enough(&mut self) {
+        drop(self.owned.child().stdin.take());
+    }
+
     /// Lets it go on to its end, and reaps it.
     pub fn finish(mut self) -> ExitStatus {
         drop(self.owned.child().stdin.take());

@@ -7,4 +7,5 @@
 mod actor;
 mod cases;
 mod program;
+mod tally;
 mod watch;

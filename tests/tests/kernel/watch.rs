@@ -27,6 +27,8 @@ use rustix::{
 pub const DEFAULT_SIZES: Sizes = Sizes {
     process_ring_bytes: 4 << 20,
     network_ring_bytes: 1 << 20,
+    open_sockets: 16_384,
+    listening_ports: 1_024,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,8 +80,11 @@ macro_rules! watch {
     () => {
         watch!($crate::watch::DEFAULT_SIZES, $crate::watch::Turn::shared())
     };
-    ($sizes:expr, $turn:expr) => {{
-        match $crate::watch::Watch::start($sizes, $turn) {
+    ($sizes:expr, $turn:expr) => {
+        watch!($sizes, $turn, |_, _| {})
+    };
+    ($sizes:expr, $turn:expr, $change:expr) => {{
+        match $crate::watch::Watch::start($sizes, $turn, $change) {
             Ok(watch) => watch,
             Err(reason) => return $crate::watch::skip(&reason),
         }
@@ -108,13 +113,18 @@ pub fn obstacle() -> Option<String> {
 }
 
 impl Watch {
-    /// Loads and attaches every probe.
-    pub fn start(sizes: Sizes, turn: Turn) -> Result<Self, String> {
+    /// Loads and attaches every probe, after `change` made the facts and the plan differ from this kernel's.
+    pub fn start(
+        sizes: Sizes,
+        turn: Turn,
+        change: impl FnOnce(&mut Facts, &mut Plan),
+    ) -> Result<Self, String> {
         if let Some(why) = obstacle() {
             return Err(why);
         }
-        let facts = Facts::read();
-        let plan = Plan::new(&facts);
+        let mut facts = Facts::read();
+        let mut plan = Plan::new(&facts);
+        change(&mut facts, &mut plan);
         let loaded = Loaded::new(&facts, &plan, sizes).map_err(|error| error.to_string())?;
         let missing: Vec<_> = Status::missing(&loaded.status).collect();
         if !missing.is_empty() {

@@ -7,7 +7,10 @@ $B mount -t sysfs sys /sys
 $B mount -t devtmpfs dev /dev
 $B mkdir -p /dev/shm
 $B ln -s /proc/self/fd /dev/fd
-for folder in /dev/shm /tmp /var/tmp /run; do $B mount -t tmpfs tmp $folder; done
+# One that is not empty holds what was built below it: nothing may cover that.
+for folder in /dev/shm /tmp /var/tmp /run; do
+    [ -n "$($B ls -A $folder)" ] || $B mount -t tmpfs tmp $folder
+done
 $B chmod 1777 /dev/shm /tmp /var/tmp
 $B mount -t cgroup2 cgroup /sys/fs/cgroup
 $B mount -t bpf bpf /sys/fs/bpf

@@ -5,7 +5,7 @@
 //! thread; what is sent afterwards counts as dropped.
 
 use std::{
-    io::{self, Write as _},
+    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -37,11 +37,15 @@ impl Stdout {
     /// # Errors
     /// The thread cannot be started.
     pub fn spawn() -> io::Result<Self> {
+        Self::over(|| io::stdout().lock())
+    }
+
+    fn over<W: io::Write>(open: impl FnOnce() -> W + Send + 'static) -> io::Result<Self> {
         let (texts, queue) = mpsc::sync_channel::<Bytes>(QUEUE);
         let thread = std::thread::Builder::new()
             .name("stdout".to_owned())
             .spawn(move || {
-                let mut stdout = io::stdout().lock();
+                let mut stdout = open();
                 for text in queue {
                     // One write a text, flushed: a reader must not wait for a buffer to fill.
                     if let Err(error) = stdout.write_all(&text).and_then(|()| stdout.flush()) {
@@ -80,5 +84,30 @@ impl Stdout {
             std::thread::park_timeout(Duration::from_millis(5));
         }
         self.dropped.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_text_that_finds_the_queue_full_is_counted() {
+        // A pipe that nobody reads yet: one page, and the first text is longer.
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let stdout = Stdout::over(|| writer).expect("a thread");
+        let mut send = stdout.sender();
+        let long = Bytes::from(vec![b'x'; 1 << 20]);
+        for _ in 0..QUEUE + 200 {
+            send(long.clone());
+        }
+        let dropped = stdout.dropped();
+        drop(send);
+        let all = std::thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
+        let patience = Duration::from_secs(60);
+        assert_eq!(stdout.shutdown(patience), dropped, "and none after that");
+        let written = all.join().expect("no panic").expect("a pipe") >> 20;
+        assert_eq!(written + dropped, QUEUE as u64 + 200);
+        assert!((199..=200).contains(&dropped), "{dropped}");
     }
 }

@@ -265,3 +265,37 @@ async fn destinations_come_back_least_recently_seen_first() {
         [known(mail, NOW), known(api, NOW + 5)]
     );
 }
+
+#[tokio::test]
+async fn each_destination_that_newer_ones_push_out_is_counted() {
+    let bench = Bench::new(&[]);
+    let path = bench.path();
+    let Bench { folder, handle, .. } = bench;
+    assert!(handle.stop(PATIENCE).await, "it ends");
+    let file = rusqlite::Connection::open(path).expect("nobody holds it");
+    let full = format!(
+        "WITH RECURSIVE n(port) AS (SELECT 0 UNION ALL SELECT port + 1 FROM n WHERE port < 16383)
+         INSERT INTO destination (identity, ip, port, first_seen, last_seen)
+         SELECT 'old', '10.0.0.0/8', port, {NOW}, {NOW} FROM n"
+    );
+    assert_eq!(file.execute(&full, ()), Ok(16_384));
+    drop(file);
+    let mut bench = Bench::with(folder, &[], NOW, &config());
+    let deadline = std::time::Instant::now() + PATIENCE;
+    for port in 0..3 {
+        bench.handle.saw_destination(Destination {
+            identity: "new".to_owned(),
+            network: "192.0.2.0/24".parse().expect("valid"),
+            port,
+        });
+    }
+    while bench.handle.losses()[1] != ("inventory_forgotten", 3) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{:?}",
+            bench.handle.losses()
+        );
+        bench.tick(SECOND).await;
+        tokio::task::yield_now().await;
+    }
+}

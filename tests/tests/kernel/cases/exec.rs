@@ -18,7 +18,7 @@ use crate::{
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// The record in the words of the actor's `show`.
-fn as_shown(exec: &Exec) -> Value {
+pub(super) fn as_shown(exec: &Exec) -> Value {
     let user_hz = rustix::param::clock_ticks_per_second();
     let trim = |name: &[u8; 16]| name.split(|b| *b == 0).next().map(<[u8]>::to_vec);
     json!({

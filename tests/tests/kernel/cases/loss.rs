@@ -1,17 +1,23 @@
 //! Nothing is lost without being counted, and at default sizes nothing is lost.
 
 use std::{
+    net::{TcpListener, TcpStream},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use detector::{kernel::Sizes, source::decode::Record};
-use detector_common::counter::Counter;
+use detector::{
+    kernel::{Sizes, btf::Btf, support::BTF_PATH},
+    source::decode::Record,
+};
+use detector_common::{counter::Counter, event::connection::change};
 
 use super::cpu::THREADS_OF_AN_ACTOR;
 use crate::{
     actor::Actor,
-    watch::{DEFAULT_SIZES, Turn, Watch, execs, watch},
+    tally::{DROPPED, losses, tally},
+    watch::{DEFAULT_SIZES, Turn, Watch, connections, execs, watch},
 };
 
 /// Execs of children of `parent`.
@@ -39,99 +45,29 @@ fn of_twenty_thousand_execs_at_full_speed_none_is_lost_at_the_default_size() {
     assert_eq!((children(&watch, pid), lost), (20_000, 0));
 }
 
-/// What a watch saw of each kind between two moments, and what it says it lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tally {
-    exec: u64,
-    fork: u64,
-    exit: u64,
-    thread_end: u64,
-    connection: u64,
-}
-
-impl Tally {
-    fn zip(self, other: Tally, with: impl Fn(u64, u64) -> u64) -> Tally {
-        Tally {
-            exec: with(self.exec, other.exec),
-            fork: with(self.fork, other.fork),
-            exit: with(self.exit, other.exit),
-            thread_end: with(self.thread_end, other.thread_end),
-            connection: with(self.connection, other.connection),
-        }
-    }
-}
-
-impl std::ops::Add for Tally {
-    type Output = Tally;
-
-    fn add(self, other: Tally) -> Tally {
-        self.zip(other, |a, b| a + b)
-    }
-}
-
-impl std::ops::Sub for Tally {
-    type Output = Tally;
-
-    fn sub(self, other: Tally) -> Tally {
-        self.zip(other, |a, b| a - b)
-    }
-}
-
-/// What a watch says it lost since it was loaded.
-fn losses(watch: &Watch) -> Tally {
-    Tally {
-        exec: watch.lost(Counter::ExecDropped),
-        fork: watch.lost(Counter::ForkDropped),
-        exit: watch.lost(Counter::ExitDropped),
-        thread_end: watch.lost(Counter::ThreadEndDropped),
-        connection: watch.lost(Counter::ConnectionDropped),
-    }
-}
-
-fn tally(watch: &Watch, after: u64, before: u64) -> Tally {
-    let mut tally = Tally {
-        exec: 0,
-        fork: 0,
-        exit: 0,
-        thread_end: 0,
-        connection: 0,
-    };
-    for record in &watch.records {
-        let count = match record {
-            Record::Exec(_) => &mut tally.exec,
-            Record::Fork(_) => &mut tally.fork,
-            Record::Exit(_) => &mut tally.exit,
-            Record::ThreadEnd(_) => &mut tally.thread_end,
-            Record::Connection(_) => &mut tally.connection,
-            // Nobody is watched.
-            Record::Payload(_) => continue,
-        };
-        *count += u64::from((after..before).contains(&record.at_ns()));
-    }
-    tally
-}
-
 #[test]
 fn a_full_ring_counts_every_lost_record_by_kind() {
     // One page each, not drained: full after five execs.
     let one_page = Sizes {
         process_ring_bytes: 4096,
         network_ring_bytes: 4096,
+        ..DEFAULT_SIZES
     };
-    let mut small = watch!(one_page, Turn::alone());
+    // Where cgroups cannot be told apart, nobody is throttled and a ring can be full.
+    let mut small = watch!(one_page, Turn::alone(), |_, plan| plan.throttle = false);
     // A second set of probes with room for everything is the independent source.
     let mut large = watch!(DEFAULT_SIZES, Turn::Same);
     let now = || detector::source::scan::Clock::now().boot_ns;
     // From here on the small rings are empty: what they lost before is not counted.
     small.drain();
-    let lost_before = losses(&small);
+    let lost_before = losses(&small, DROPPED);
     let after = now();
     let mut storm = Actor::start(["storm", "--count", "300", "/bin/true"]);
     assert_eq!(storm.says()["ran"], 300);
     assert!(storm.finish().success());
     for _ in 0..100 {
         // The discard port: an answer and a refusal are two records alike.
-        drop(std::net::TcpStream::connect("127.0.0.1:9"));
+        drop(TcpStream::connect("127.0.0.1:9"));
     }
     // Threads are freed some milliseconds after they end: all of the storm's are when one that
     // ended later is.
@@ -141,10 +77,99 @@ fn a_full_ring_counts_every_lost_record_by_kind() {
     large.bills(pid, THREADS_OF_AN_ACTOR + 1);
 
     let before = now();
-    let lost = losses(&small) - lost_before;
+    let lost = losses(&small, DROPPED) - lost_before;
     small.drain();
     large.drain();
     let seen = tally(&small, after, before);
     assert_eq!(seen + lost, tally(&large, after, before));
     assert!(lost.exec >= 290 && lost.connection >= 150, "{lost:?}");
+}
+
+/// Changes of any connection that the watch saw.
+fn changes(watch: &Watch, wanted: u32) -> u64 {
+    let changes = watch.records.iter().filter_map(|record| match record {
+        Record::Connection(connection) => Some(connection.change),
+        _ => None,
+    });
+    changes.filter(|change| *change == wanted).count() as u64
+}
+
+#[test]
+fn each_connection_that_the_table_of_open_sockets_refuses_is_counted() {
+    let sizes = Sizes {
+        open_sockets: 8,
+        ..DEFAULT_SIZES
+    };
+    let mut watch = watch!(sizes, Turn::alone());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    let open: Vec<_> = (0..20)
+        .map(|_| TcpStream::connect(address).expect("it listens"))
+        .collect();
+    watch.drain();
+    let own = connections(&watch.records, std::process::id());
+    let answers = own.iter().filter(|own| own.change == change::ESTABLISHED);
+    let (attempts, closed) = (
+        changes(&watch, change::ATTEMPT),
+        changes(&watch, change::CLOSED) + changes(&watch, change::FAILED),
+    );
+    // Whoever else on this machine connected meanwhile took a place too.
+    let lost = watch.lost(Counter::SocketTableFull);
+    assert_eq!(lost, attempts - 8 - closed);
+    assert!(lost >= 12, "{lost}");
+    assert_eq!(answers.count() as u64, 20 - lost.min(20));
+    drop(open);
+}
+
+#[test]
+fn each_inbound_connection_to_a_port_beyond_the_table_is_counted() {
+    let sizes = Sizes {
+        listening_ports: 4,
+        ..DEFAULT_SIZES
+    };
+    let mut watch = watch!(sizes, Turn::alone());
+    let listeners: Vec<_> = (0..6)
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
+        .collect();
+    for listener in &listeners {
+        let address = listener.local_addr().expect("it is bound");
+        for _ in 0..3 {
+            drop(TcpStream::connect(address).expect("it listens"));
+        }
+    }
+    watch.pass();
+    let counted: u64 = watch.scan.accepts.iter().map(|accepts| accepts.count).sum();
+    let lost = watch.lost(Counter::ListenTableFull);
+    assert_eq!((watch.scan.accepts.len(), counted, lost), (4, 12, 6));
+}
+
+/// The offset of another member than the one it stands for: whatever is read there is no address that can be read.
+fn offset_of(structure: &str, member: &str) -> u32 {
+    let types = Btf::read(Path::new(BTF_PATH)).expect("obstacles are told before");
+    types
+        .member(structure, member)
+        .expect("every kernel has it")
+        .offset
+}
+
+#[test]
+fn each_exec_whose_arguments_or_path_cannot_be_read_is_counted_and_told_without() {
+    let mut watch = watch!(DEFAULT_SIZES, Turn::alone(), |facts, _| {
+        let types = facts.types.as_mut().expect("obstacles are told before");
+        types.found.offsets.mm_arg_start = offset_of("mm_struct", "total_vm");
+        // The top of the new stack: an address of user space.
+        types.found.offsets.binprm_filename = offset_of("linux_binprm", "p");
+    });
+    let mut storm = Actor::start(["storm", "--count", "20", "/bin/true"]);
+    let pid = storm.pid();
+    assert_eq!(storm.says()["ran"], 20);
+    assert!(storm.finish().success());
+    watch.drain();
+    assert_eq!(children(&watch, pid), 20);
+    let without =
+        execs(&watch.records).filter(|exec| exec.args.is_empty() && exec.filename.is_empty());
+    let (seen, without) = (execs(&watch.records).count() as u64, without.count() as u64);
+    let lost =
+        [Counter::ArgsUnreadable, Counter::PathUnreadable].map(|counter| watch.lost(counter));
+    assert_eq!((without, lost), (seen, [seen, seen]));
 }

@@ -8,7 +8,9 @@ use std::{
 use detector::{
     enrich::Answer,
     input::{Payload, ProcessKey},
+    kernel::Sizes,
 };
+use detector_common::counter::Counter;
 
 use crate::{
     actor::Actor,
@@ -227,4 +229,30 @@ fn two_watchers_hang_at_one_place_and_neither_displaces_the_other() {
     talk.say("to one");
     assert_eq!(talk.kept(&mut one, 2).len(), 2);
     assert!(payloads(&other.records, process.tgid).len() == 1);
+}
+
+#[test]
+fn a_full_ring_counts_every_lost_packet() {
+    let one_page = Sizes {
+        network_ring_bytes: 4096,
+        ..DEFAULT_SIZES
+    };
+    let mut small = watch!(one_page, Turn::alone());
+    let mut large = watch!(DEFAULT_SIZES, Turn::Same);
+    let mut talk = Talk::start("127.0.0.1:0", false);
+    let process = talk.process(&mut large);
+    small.look(process, 64, Vec::new());
+    large.look(process, 64, Vec::new());
+    for _ in 0..20 {
+        talk.say("some words");
+    }
+    let produced = talk.kept(&mut large, 20).len() as u64;
+    let lost = small.lost(Counter::PayloadDropped);
+    small.drain();
+    let seen = payloads(&small.records, process.tgid).len() as u64;
+    assert_eq!(
+        (seen + lost, large.lost(Counter::PayloadDropped)),
+        (produced, 0)
+    );
+    assert!(lost >= 10, "{lost}");
 }

@@ -1,0 +1,92 @@
+//! Records counted by kind: what was produced must be what was seen and what is declared lost.
+
+use detector::source::decode::Record;
+use detector_common::counter::Counter;
+
+use crate::watch::Watch;
+
+/// What a watch saw of each kind between two moments, and what it says it lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub exec: u64,
+    pub fork: u64,
+    pub exit: u64,
+    pub thread_end: u64,
+    pub connection: u64,
+}
+
+impl Tally {
+    fn zip(self, other: Tally, with: impl Fn(u64, u64) -> u64) -> Tally {
+        Tally {
+            exec: with(self.exec, other.exec),
+            fork: with(self.fork, other.fork),
+            exit: with(self.exit, other.exit),
+            thread_end: with(self.thread_end, other.thread_end),
+            connection: with(self.connection, other.connection),
+        }
+    }
+}
+
+impl std::ops::Add for Tally {
+    type Output = Tally;
+
+    fn add(self, other: Tally) -> Tally {
+        self.zip(other, |a, b| a + b)
+    }
+}
+
+impl std::ops::Sub for Tally {
+    type Output = Tally;
+
+    fn sub(self, other: Tally) -> Tally {
+        self.zip(other, |a, b| a - b)
+    }
+}
+
+/// A counter for each kind.
+pub type Counters = [Counter; 5];
+
+/// The ring was full.
+pub const DROPPED: Counters = [
+    Counter::ExecDropped,
+    Counter::ForkDropped,
+    Counter::ExitDropped,
+    Counter::ThreadEndDropped,
+    Counter::ConnectionDropped,
+];
+
+/// What a watch says it lost since it was loaded.
+pub fn losses(watch: &Watch, counters: Counters) -> Tally {
+    let [exec, fork, exit, thread_end, connection] = counters.map(|counter| watch.lost(counter));
+    Tally {
+        exec,
+        fork,
+        exit,
+        thread_end,
+        connection,
+    }
+}
+
+/// What a watch saw of each kind from `after` until `before`, ns since boot.
+pub fn tally(watch: &Watch, after: u64, before: u64) -> Tally {
+    let mut tally = Tally {
+        exec: 0,
+        fork: 0,
+        exit: 0,
+        thread_end: 0,
+        connection: 0,
+    };
+    for record in &watch.records {
+        let count = match record {
+            Record::Exec(_) => &mut tally.exec,
+            Record::Fork(_) => &mut tally.fork,
+            Record::Exit(_) => &mut tally.exit,
+            Record::ThreadEnd(_) => &mut tally.thread_end,
+            Record::Connection(_) => &mut tally.connection,
+            // Nobody is watched.
+            Record::Payload(_) => continue,
+        };
+        *count += u64::from((after..before).contains(&record.at_ns()));
+    }
+    tally
+}
