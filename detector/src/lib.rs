@@ -7,6 +7,8 @@ pub mod deliver;
 pub mod detect;
 pub mod enrich;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod host;
 pub mod incident;
 pub mod input;

@@ -1,6 +1,6 @@
 //! What `cargo xtask` understands, and the help that teaches it by example.
 
-use crate::{bench, build, demo, dist, mutate, run, setup, test, vm};
+use crate::{bench, build, demo, dist, fuzz, mutate, run, setup, test, vm};
 use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -14,6 +14,7 @@ Examples:
   cargo xtask vm --kernel 5.10,7.x          the oldest and the newest kernel, emulated
   cargo xtask bench engine --write docs     inputs a second and memory of the engine, kept in docs/
   cargo xtask mutate --only respawn::       is each constant of that file held by a test? (slow)
+  cargo xtask fuzz state --time 10m         anything as a state file; all targets without a name
   cargo xtask dist --check                  package, archive and sums; tried in a clean Debian
   cargo xtask build --debug                 with logging from inside the probes
   cargo xtask --toolchain distro setup      the distribution's BPF compiler instead of rustup's nightly";
@@ -46,6 +47,8 @@ pub enum Verb {
     Bench(bench::Args),
     /// Change every constant of the policy, one at a time, and see which test breaks
     Mutate(mutate::Args),
+    /// Feed what reads foreign bytes with anything, and see whether its promises hold
+    Fuzz(fuzz::Args),
     /// Make the package and the archive that are handed to people, in target/dist
     Dist(dist::Args),
     /// Stage an attack on a small web site and watch the daemon notice

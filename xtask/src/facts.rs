@@ -7,6 +7,7 @@ use crate::exec;
 use crate::toolchain::{Apt, DISTRO_CONFLICTS, DISTRO_PACKAGES, Facts, Linker, Nightly};
 use crate::tools;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -71,11 +72,12 @@ pub fn llvm_prefix(llvm: u32) -> PathBuf {
 }
 
 /// A command of rustup's nightly. Never downloads a toolchain that is not there.
-pub fn nightly_command(program: &str) -> Command {
+pub fn nightly_command(program: impl AsRef<OsStr>) -> Command {
     let mut command = exec::command("rustup");
     command
         .env("RUSTUP_AUTO_INSTALL", "0")
-        .args(["run", "nightly", program]);
+        .args(["run", "nightly"])
+        .arg(program);
     command
 }
 

@@ -23,6 +23,14 @@ pub fn verb(setup: setup::Args) -> Result<ExitCode> {
     steps
         .run(exec::cargo().args(["fmt", "--all", "--", "--check"]))
         .context("`cargo fmt --all` repairs it")?;
+    // Outside the workspace. Clippy would need libFuzzer, and there is nothing but a line a target.
+    steps.run(exec::cargo().args([
+        "fmt",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--",
+        "--check",
+    ]))?;
 
     // The daemon embeds the object: without it there is nothing for clippy to look at.
     let object = bpf::build(&mut steps, &toolchain, Logging::Off)?;

@@ -10,6 +10,7 @@ mod demo;
 mod dist;
 mod exec;
 mod facts;
+mod fuzz;
 mod lint;
 mod mutate;
 mod privilege;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Verb::Lint => lint::verb(setup),
         Verb::Bench(args) => bench::verb(setup, args),
         Verb::Mutate(args) => mutate::verb(setup, args),
+        Verb::Fuzz(args) => fuzz::verb(setup, args),
         Verb::Dist(args) => dist::verb(setup, args),
         Verb::Demo(args) => demo::verb(setup, args),
         Verb::Vm(args) => vm::verb(setup, args),

@@ -15,6 +15,9 @@ const DENY: &str = "0.20.2";
 /// The version of cargo-deb that is built when PATH has none.
 const DEB: &str = "3.8.0";
 
+/// The version of cargo-fuzz that is built when PATH has none.
+const FUZZ: &str = "0.13.2";
+
 /// Every bpf-linker in the cache.
 pub fn cached_linkers() -> Vec<PathBuf> {
     let entries = cache()
@@ -54,6 +57,11 @@ pub fn cargo_deny(steps: &mut Steps) -> Result<PathBuf> {
 /// cargo-deb: the user's, or the cache's, or built now.
 pub fn cargo_deb(steps: &mut Steps) -> Result<PathBuf> {
     tool(steps, "cargo-deb", DEB, "makes the Debian package", &[])
+}
+
+/// cargo-fuzz: the user's, or the cache's, or built now.
+pub fn cargo_fuzz(steps: &mut Steps) -> Result<PathBuf> {
+    tool(steps, "cargo-fuzz", FUZZ, "drives the fuzz targets", &[])
 }
 
 fn tool(

@@ -26,6 +26,8 @@ mod socket;
 mod user;
 pub mod worker;
 
+#[cfg(any(test, fuzzing))]
+pub use package::{fuzz_dpkg, fuzz_rpm};
 pub use procfs::ProcessError;
 pub use worker::{Answer, Enricher, Handle, LOSS, Refused};
 

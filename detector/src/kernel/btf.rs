@@ -8,6 +8,9 @@ use std::{fmt, path::Path};
 
 const MAGIC: u16 = 0xeb9f;
 const MAX_DEPTH: usize = 16;
+/// Members looked at for one name; the largest structure of a kernel has a few hundred. Anonymous ones that hold each other are
+/// bounded by depth alone to the number of their members to the sixteenth power.
+const MAX_MEMBERS: usize = 1 << 13;
 
 /// Kinds of type records.
 mod kind {
@@ -144,7 +147,8 @@ impl Btf {
             type_id: id,
         };
         for name in path.split('.') {
-            let inner = self.find(self.resolve(at.type_id)?, name, 0)?;
+            let mut left = MAX_MEMBERS;
+            let inner = self.find(self.resolve(at.type_id)?, name, 0, &mut left)?;
             at = Member {
                 offset: at.offset.checked_add(inner.offset)?,
                 type_id: inner.type_id,
@@ -175,12 +179,13 @@ impl Btf {
     }
 
     /// The member `name` of a structure or union, through anonymous ones.
-    fn find(&self, id: u32, name: &str, depth: usize) -> Option<Member> {
+    fn find(&self, id: u32, name: &str, depth: usize, left: &mut usize) -> Option<Member> {
         let record = self.record(id)?;
         if depth > MAX_DEPTH || !matches!(record.kind, kind::STRUCT | kind::UNION) {
             return None;
         }
         (0..record.vlen).find_map(|index| {
+            *left = left.checked_sub(1)?;
             let at = record.at + 12 + 12 * index;
             let member_name = self.string(read_u32(&self.data, at)?);
             let type_id = read_u32(&self.data, at + 4)?;
@@ -196,7 +201,7 @@ impl Btf {
                 });
             }
             if member_name.is_empty() {
-                let inner = self.find(self.resolve(type_id)?, name, depth + 1)?;
+                let inner = self.find(self.resolve(type_id)?, name, depth + 1, left)?;
                 return Some(Member {
                     offset: (bits / 8).checked_add(inner.offset)?,
                     type_id: inner.type_id,
@@ -325,6 +330,31 @@ mod tests {
             [offset("d"), offset("e"), offset("a.b")],
             [None, None, None]
         );
+    }
+
+    /// A structure `s` whose anonymous members are all of its own type, as only a damaged blob has them.
+    fn nested_in_itself(members: u32) -> Vec<u8> {
+        let strings = b"\0s\0";
+        let mut types = vec![1, members | kind::STRUCT << 24, 8];
+        types.extend((0..members).flat_map(|_| [0, 1, 0]));
+        let length = types.len() as u32 * 4;
+        let mut blob = MAGIC.to_ne_bytes().to_vec();
+        blob.extend([1, 0]);
+        let header = [24, 0, length, length, strings.len() as u32];
+        blob.extend(
+            header
+                .iter()
+                .chain(&types)
+                .flat_map(|word: &u32| word.to_ne_bytes()),
+        );
+        blob.extend(strings);
+        blob
+    }
+
+    #[test]
+    fn structures_that_hold_themselves_are_given_up_in_time() {
+        let btf = Btf::parse(nested_in_itself(50)).expect("each record is whole");
+        assert_eq!(btf.member("s", "a"), None);
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn exec(fixed: &event::Exec, args: &[u8]) -> Exec {
         namespace_pid: known(fixed.namespace_pid, 0),
         cgroup_id: known(fixed.cgroup_id, 0),
         policy: fixed.policy,
-        nice: known(fixed.static_prio, 0).map(|prio| prio - 120),
+        nice: known(fixed.static_prio, 0).map(|prio| prio.saturating_sub(120)),
     }
 }
 
@@ -224,5 +224,16 @@ mod tests {
             let _ = record(&changed);
         }
         assert_eq!(record(&[9; 64]), Err(DecodeError::Kind(0x0909_0909)));
+    }
+
+    #[test]
+    fn a_priority_that_no_kernel_has_is_kept_within_its_type() {
+        let mut fixed = event::Exec::new_zeroed();
+        fixed.header.kind = kind::EXEC;
+        fixed.static_prio = i32::MIN;
+        let Ok(Record::Exec(exec)) = record(fixed.as_bytes()) else {
+            panic!("the record is an exec");
+        };
+        assert_eq!(exec.nice, Some(i32::MIN));
     }
 }

@@ -19,6 +19,8 @@ use super::{
 };
 
 mod content;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 
 /// How often a path that is not listed makes us look whether the lists changed.
 const RECHECK: Duration = Duration::from_secs(2);

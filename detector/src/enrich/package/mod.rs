@@ -17,6 +17,8 @@ use dpkg::Dpkg;
 use listing::Listing;
 use rpm::Rpm;
 pub(super) use shipped::{Digest, Shipped};
+#[cfg(any(test, fuzzing))]
+pub use {dpkg::fuzzing::run as fuzz_dpkg, rpm::fuzzing::run as fuzz_rpm};
 
 use crate::input::Owner;
 

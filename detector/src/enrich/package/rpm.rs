@@ -20,6 +20,8 @@ use super::{
     shipped::{Digest, NO_DIGEST, Shipped, UNREADABLE},
 };
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod header;
 mod sqlite;
 

@@ -29,9 +29,22 @@ pub(super) const NO_DIGEST: Shipped = Shipped::Unknown("package ships no digest"
 pub(super) const UNREADABLE: Shipped = Shipped::Unknown("package database unreadable");
 
 impl Digest {
+    /// Its bytes.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Digest::Md5(bytes) => bytes,
+            Digest::Sha256(bytes) => bytes,
+        }
+    }
+
     /// A digest in hexadecimal digits.
     pub(super) fn from_hex(text: &[u8]) -> Option<Digest> {
         fn bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+            // `from_str_radix` takes a sign for half of a byte.
+            if !text.iter().all(u8::is_ascii_hexdigit) {
+                return None;
+            }
             let mut out = [0; N];
             for (to, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
                 let digits = std::str::from_utf8(pair).ok()?;
@@ -64,7 +77,7 @@ mod tests {
             Some(Digest::Sha256([0xaa; 32]))
         );
         assert_eq!(Digest::from_hex(&[b'g'; 32]), None);
-        assert_eq!(Digest::from_hex(b"+1"), None);
+        assert_eq!(Digest::from_hex(&b"+f".repeat(16)), None);
         assert_eq!(Digest::from_hex(b""), None);
     }
 }

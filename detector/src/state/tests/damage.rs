@@ -4,51 +4,7 @@
 use std::{collections::BTreeMap, fs, process::Stdio};
 
 use super::*;
-
-/// A clean file with events, incidents and an acceptance in it, and the bodies of the events by number.
-async fn filled(folder: &Path) -> BTreeMap<u64, Bytes> {
-    let path = folder.join("state.db");
-    let show = Box::new(|_| {});
-    let (mut handle, before) =
-        start(&path, &config(), &["s".to_owned()], show, NOW).expect("a thread");
-    let mut bodies = BTreeMap::new();
-    for number in 1..=12 {
-        let sequence = before.last_sequence + number;
-        let body = Bytes::from(vec![b'a' + (number % 26) as u8; 900 + number as usize]);
-        bodies.insert(sequence, body.clone());
-        let event = Event {
-            body,
-            ..event(sequence, Class::Incident, &format!("i{number}"), 0)
-        };
-        let incident = StoredIncident {
-            id: format!("i{number}"),
-            status: "open".to_owned(),
-            severity: "warning".to_owned(),
-            title: "t".repeat(50),
-            group_key: "g".to_owned(),
-            opened: NOW,
-            updated: NOW,
-            resolved: None,
-            executable: None,
-            sha256: None,
-            unit: None,
-            boot_id: None,
-            process: None,
-            event: event.body.clone(),
-        };
-        handle.record(Record {
-            event,
-            incident: Some(incident),
-            text: None,
-            declares: None,
-        });
-    }
-    handle.close().await;
-    assert!(handle.stop(PATIENCE).await);
-    // The last connection was closed: everything is in the one file.
-    assert!(!folder.join("state.db-wal").exists());
-    bodies
-}
+use crate::fuzzing::filled;
 
 /// Starts on a damaged copy, records one event, and takes everything out.
 async fn survives(file: &[u8], bodies: &BTreeMap<u64, Bytes>, what: &str) -> Outcome {
