@@ -17,6 +17,8 @@ use std::{
 use serde_json::Value;
 use tests::{daemon::Daemon, process::Known, service};
 
+/// Linux 7 in an emulated machine takes 16 s to load the probes, and more than twice that while two threads burn.
+const LOADED_WITHIN: Duration = Duration::from_secs(120);
 /// uid and gid of Debian's `www-data`.
 const WWW_DATA: u32 = 33;
 
@@ -32,7 +34,8 @@ pub fn watching(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Daemo
     command.args(arguments);
     let command = service::unprivileged(&command, &[service::NET_ADMIN]);
     let daemon = Daemon::start(command).expect("it starts");
-    daemon.wait_ready(soon()).expect("it watches");
+    let loaded = Instant::now() + LOADED_WITHIN;
+    daemon.wait_ready(loaded).expect("it watches");
     daemon
 }
 
