@@ -22,13 +22,14 @@ pub(super) struct Carried {
 }
 
 /// Tables, their columns, how they are ordered, and what wins when a row is there already.
-const TABLES: [(&str, &str, &str); 6] = [
+const TABLES: [(&str, &str, &str); 7] = [
     ("sink", "name, cursor", "IGNORE"),
     (
         "event",
-        "sequence, id, class, severity, subject, at, body, digest",
+        "sequence, id, class, severity, subject, at, body, digest, page",
         "IGNORE",
     ),
+    ("ahead", "sink, sequence", "IGNORE"),
     (
         "dead_letter",
         "sink, sequence, id, class, severity, subject, at, reason, again, body, digest",
