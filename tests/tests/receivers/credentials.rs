@@ -1,6 +1,6 @@
 //! Secrets as systemd hands them over (`LoadCredential=`): from the file to the receiver, and after they were rotated.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use detector::config::Config;
 use tests::recorder::{Recorder, Request};
