@@ -170,9 +170,15 @@ impl Report {
         self.supervisor.ready();
     }
 
-    /// Rings are drained and a pass is done.
+    /// Rings are drained and a pass is done. systemd is told, unless the state hangs: then nobody would be paged, and a new
+    /// start may help.
+    ///
+    /// A state that goes on in memory counts as alive, though its file cannot be written: a restart would mend no disk,
+    /// and lose what memory holds. That is told by `agent.degraded` and in heartbeats, until it is mended.
     pub fn alive(&self) {
-        self.supervisor.alive();
+        if self.state.is_alive() {
+            self.supervisor.alive();
+        }
     }
 
     /// The configuration is read again; [`Report::ready`] ends that.

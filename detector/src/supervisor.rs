@@ -1,8 +1,8 @@
 //! What systemd is told: ready, alive, reloading, stopping (sd_notify(3), `Type=notify-reload`).
 //!
 //! One datagram to the socket that `$NOTIFY_SOCKET` names, in the file system or the abstract namespace; nothing is waited
-//! for. "Alive" is said by the loop after a pass, so a loop that hangs, or whose passes fail, is restarted by
-//! systemd's watchdog.
+//! for. "Alive" is said by the loop after a pass while the state's thread works, so a loop or a state that hangs, or passes
+//! that fail, are restarted by systemd's watchdog.
 
 use std::{
     ffi::OsStr,

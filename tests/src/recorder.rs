@@ -13,6 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rustix::net::sockopt::set_socket_linger;
 use serde_json::Value;
 
 /// How one request is treated, after it was written down.
@@ -24,10 +25,12 @@ pub enum Act {
     Busy,
     /// 200 and half of the body that was announced.
     HalfABody,
-    /// A status that comes one byte at a time.
-    ByteSlow,
+    /// 202 that comes one byte at a time, with this in between.
+    ByteSlow(Duration),
     /// The connection is closed without an answer.
     Hangup,
+    /// The connection is reset without an answer.
+    Reset,
     /// Nothing, until the client gives up.
     Silence,
 }
@@ -231,14 +234,19 @@ fn answer(mut stream: &TcpStream, act: Act) -> io::Result<bool> {
             )?;
             Ok(false)
         }
-        Act::ByteSlow => {
+        Act::ByteSlow(pause) => {
             for byte in b"HTTP/1.1 202 x\r\ncontent-length: 0\r\n\r\n" {
                 stream.write_all(&[*byte])?;
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(pause);
             }
             Ok(true)
         }
         Act::Hangup => Ok(false),
+        Act::Reset => {
+            // Closed without the time to say goodbye: the client gets RST instead of FIN.
+            set_socket_linger(stream, Some(Duration::ZERO))?;
+            Ok(false)
+        }
         Act::Silence => {
             // Ends when the client closes.
             stream.read_to_end(&mut Vec::new())?;

@@ -11,6 +11,7 @@ Examples:
   cargo xtask test exec -- --nocapture      the tests whose name contains `exec`
   cargo xtask lint                          rustfmt, clippy, unit and licences: all that review insists on
   cargo xtask bench detection --write docs  recall, precision, delays and false alarms, kept in docs/
+  cargo xtask bench faults --write docs     kills, power failures and a day's outage, kept in docs/
   cargo xtask vm --kernel 5.10,7.x          the oldest and the newest kernel, emulated
   cargo xtask bench engine --write docs     inputs a second and memory of the engine, kept in docs/
   cargo xtask mutate --only respawn::       is each constant of that file held by a test? (slow)

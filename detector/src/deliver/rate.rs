@@ -25,6 +25,11 @@ impl Rate {
         }
     }
 
+    /// Events that may go together without waiting for more than a second.
+    pub fn at_once(&self) -> usize {
+        self.per_s as usize
+    }
+
     /// Takes `events`; gives how long to wait before sending them.
     pub fn take(&mut self, events: usize, now: Instant) -> Duration {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
@@ -50,5 +55,6 @@ mod tests {
         // A long quiet time is worth no more than one second.
         assert_eq!(rate.take(10, at(60_000)), Duration::ZERO);
         assert_eq!(rate.take(20, at(60_000)), Duration::from_secs(2));
+        assert_eq!((rate.at_once(), Rate::new(0, start).at_once()), (10, 1));
     }
 }

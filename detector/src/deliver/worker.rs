@@ -161,7 +161,9 @@ impl<F: Feed> Worker<F> {
         let (mut failures, mut alone) = (0_u32, 0_usize);
         loop {
             let capacity = self.sink.capacity();
-            let limit = if alone > 0 { 1 } else { capacity.events.max(1) };
+            // No more than go within a second: who comes first meanwhile does not wait for a whole batch.
+            let most = capacity.events.clamp(1, self.rate.at_once());
+            let limit = if alone > 0 { 1 } else { most };
             let events = tokio::select! {
                 events = self.feed.next(limit) => events,
                 () = until(self.sink.due()) => {

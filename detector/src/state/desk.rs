@@ -178,11 +178,7 @@ impl Desk {
         self.ask(|connection| {
             let mut states = Vec::new();
             for (name, cursor) in outbox::cursors(connection)? {
-                let waiting: i64 = connection.query_row(
-                    "SELECT count(*) FROM event WHERE sequence > ?1",
-                    [cursor.cast_signed()],
-                    |row| row.get(0),
-                )?;
+                let waiting = outbox::depth(connection, &name, cursor)?;
                 let dead: i64 = connection.query_row(
                     "SELECT count(*) FROM dead_letter WHERE sink = ?1",
                     [&name],
@@ -191,7 +187,7 @@ impl Desk {
                 states.push(SinkState {
                     name,
                     cursor,
-                    waiting: waiting.unsigned_abs(),
+                    waiting,
                     dead: dead.unsigned_abs(),
                 });
             }

@@ -32,6 +32,10 @@ pub const LOSS_INVENTORY: &str = "inventory_forgotten";
 /// Bytes of events that wait while the thread is behind: some 5,000 small ones, or 500 of incidents with everything.
 const MAX_WAITING_BYTES: usize = 8 << 20;
 
+/// Ticks, of a second each, in which the thread does nothing before it counts as hung: longer than a disk that is merely
+/// busy takes for an fsync. systemd waits as long again (`WatchdogSec`) before it acts.
+const HUNG_TICKS: u32 = 30;
+
 /// One event, with what belongs to it in the same transaction.
 #[derive(Debug)]
 pub struct Record {
@@ -70,6 +74,9 @@ pub struct Handle {
     /// Sinks that the thread has not been told yet.
     sinks: Option<Vec<String>>,
     dropped: u64,
+    /// Batches that the thread had done at the last tick, and ticks since it did one.
+    batches: u64,
+    idle_ticks: u32,
 }
 
 impl Handle {
@@ -81,6 +88,8 @@ impl Handle {
             waiting_bytes: 0,
             sinks: None,
             dropped: 0,
+            batches: 0,
+            idle_ticks: 0,
         }
     }
 
@@ -112,6 +121,23 @@ impl Handle {
         self.flush();
         // A full queue is being worked on: the thread knows the time well enough.
         let _ = self.requests.try_send(Request::Tick(unix_ns));
+        let batches = self.counters.batches.load(Relaxed);
+        if batches != self.batches {
+            if self.idle_ticks >= HUNG_TICKS {
+                tracing::warn!(ticks = self.idle_ticks, "the state is written again");
+            }
+            (self.batches, self.idle_ticks) = (batches, 0);
+            return;
+        }
+        self.idle_ticks = self.idle_ticks.saturating_add(1);
+        if self.idle_ticks == HUNG_TICKS {
+            tracing::error!("the state hangs: nothing is stored, printed or delivered");
+        }
+    }
+
+    /// The thread does what it is asked to, be it in the file or in memory; `false`: it has hung for half a minute.
+    pub fn is_alive(&self) -> bool {
+        self.idle_ticks < HUNG_TICKS
     }
 
     /// These sinks are configured from now on: what waits for others is given up. A new one is known from its first

@@ -124,7 +124,8 @@ impl Keeper {
             if let Some(lane) = self.lanes.get_mut(&name) {
                 lane.cursor = lane.cursor.max(cursor);
                 lane.again = true;
-                lane.depth = self.store.depth(lane.cursor).unwrap_or(0);
+                let depth = outbox::depth(self.store.connection(), &name, lane.cursor);
+                lane.depth = depth.unwrap_or(0);
             }
         }
         self.counters
@@ -270,6 +271,10 @@ impl Keeper {
                     lane.is_ahead = true;
                     lane.depth = lane.depth.saturating_sub(1);
                 }
+                From::Page => {
+                    lane.paged = lane.paged.max(event.sequence);
+                    lane.depth = lane.depth.saturating_sub(1);
+                }
                 From::DeadLetter => {}
                 From::Heartbeat => {
                     // A newer one may have come meanwhile.
@@ -284,8 +289,8 @@ impl Keeper {
             }
         }
         let buried = matches!(how, Settled::Dead(_));
-        let exhumed = given.iter().any(|(from, _)| *from == From::DeadLetter);
-        if !buried && !exhumed {
+        let is_written = |(from, _): &Given| matches!(from, From::DeadLetter | From::Page);
+        if !buried && !given.iter().any(is_written) {
             return;
         }
         let now = self.now;
@@ -298,8 +303,11 @@ impl Keeper {
                     }
                     Settled::Delivered | Settled::Skipped => {}
                 }
+                if *from == From::Page {
+                    changes.settle_ahead(sink, event.sequence)?;
+                }
             }
-            Ok(())
+            changes.sweep()
         });
         self.count_dead();
     }
@@ -330,11 +338,13 @@ impl Keeper {
         }
     }
 
-    /// What comes next for a sink: dead letters that are sent again, then the outbox, with the sign of life where
-    /// its number puts it.
+    /// What comes next for a sink: pages, dead letters that are sent again, then the outbox, with the sign of life
+    /// where its number puts it.
     fn next(&mut self, sink: &str, limit: usize) -> Vec<Given> {
         let lane = &self.lanes[sink];
         let (cursor, again, beat) = (lane.cursor, lane.again, lane.heartbeat.clone());
+        let paged = lane.paged.max(cursor);
+        let pages = self.whole(From::Page, |store| store.pages(sink, cursor, paged, limit));
         let mut given = Vec::new();
         if again {
             given.extend(self.whole(From::DeadLetter, |store| store.again(sink, limit)));
@@ -345,11 +355,16 @@ impl Keeper {
             }
         }
         if given.is_empty() {
-            given.extend(self.whole(From::Outbox, |store| store.after(cursor, limit)));
+            given.extend(self.whole(From::Outbox, |store| store.after(sink, cursor, limit)));
             if let Some(beat) = beat {
                 let at = given.partition_point(|(_, event)| event.sequence < beat.sequence);
                 given.insert(at, (From::Heartbeat, beat));
             }
+        }
+        // A page whose turn it is needs no leave.
+        let is_turn = |(_, page): &Given| given.first().is_some_and(|(_, first)| first == page);
+        if pages.first().is_some_and(|first| !is_turn(first)) {
+            given = pages;
         }
         given.truncate(limit);
         given
@@ -499,8 +514,9 @@ impl Keeper {
     }
 
     pub(super) fn recount(&mut self) {
-        for lane in self.lanes.values_mut() {
-            lane.depth = self.store.depth(lane.cursor).unwrap_or(lane.depth);
+        for (name, lane) in &mut self.lanes {
+            let depth = outbox::depth(self.store.connection(), name, lane.cursor);
+            lane.depth = depth.unwrap_or(lane.depth);
         }
         self.count();
     }
@@ -519,7 +535,11 @@ fn write(
     has_sinks: bool,
     changes: &mut Changes<'_>,
 ) -> rusqlite::Result<()> {
-    changes.queue(&record.event, now, has_sinks)?;
+    let is_page = match &record.incident {
+        Some(incident) => changes.is_page(incident)?,
+        None => false,
+    };
+    changes.queue(&record.event, now, has_sinks, is_page)?;
     if let Some(incident) = &record.incident {
         changes.put_incident(incident)?;
         let digest = incident.sha256.as_deref().and_then(from_hex);

@@ -8,8 +8,10 @@ use crate::deliver::{Event, Feed, Settled, feed::Pending};
 /// Where an event that was given to a sink comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum From {
-    /// The outbox.
+    /// The outbox, in order.
     Outbox,
+    /// The outbox, before what is in front of it.
+    Page,
     /// A dead letter that is sent again.
     DeadLetter,
     /// Memory: a sign of life, never written.
@@ -33,7 +35,9 @@ pub(super) struct Lane {
     pub(super) cursor: u64,
     /// The file lags behind.
     pub(super) is_ahead: bool,
-    /// Events after the cursor.
+    /// Pages up to it are settled.
+    pub(super) paged: u64,
+    /// Events after the cursor that are not settled.
     pub(super) depth: u64,
     /// The newest sign of life, if it is not settled.
     pub(super) heartbeat: Option<Event>,

@@ -24,6 +24,7 @@ mod known;
 mod lane;
 mod open;
 mod outbox;
+mod page;
 mod place;
 mod repair;
 mod resume;

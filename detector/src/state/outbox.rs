@@ -1,5 +1,8 @@
 //! Events that wait for sinks: one row an event, one cursor a sink.
 //!
+//! Everything up to a cursor is settled, and beyond it what stands in `ahead`: a page ([`super::page`]) goes before
+//! what waits.
+//!
 //! A row goes when every sink is past it, or when the outbox is over its bound ([`super::bound`]). Cursors may lag
 //! behind what was acknowledged by up to a second, which costs a repetition after a crash and no loss; they never
 //! run ahead. A body whose digest is wrong is not sent: it becomes a dead letter that says so.
@@ -15,6 +18,20 @@ use crate::{
 /// Key in `meta`: the number given last.
 const SEQUENCE: &str = "sequence";
 
+/// Events that every sink is past.
+const PASSED: &str = "DELETE FROM event WHERE sequence <=
+        (SELECT coalesce(min(cursor), 9223372036854775807) FROM sink)
+    RETURNING length(body)";
+
+/// Events that every sink is past or has settled ahead of its cursor.
+const SETTLED_AHEAD: &str = "DELETE FROM event WHERE sequence IN (SELECT sequence FROM ahead)
+    AND NOT EXISTS (
+        SELECT 1 FROM sink WHERE cursor < event.sequence AND NOT EXISTS (
+            SELECT 1 FROM ahead WHERE ahead.sink = sink.name AND ahead.sequence = event.sequence
+        )
+    )
+    RETURNING length(body)";
+
 /// What comes of reading one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
@@ -27,6 +44,16 @@ pub(super) enum Stored {
     },
 }
 
+impl Stored {
+    /// Its number.
+    pub(super) fn sequence(&self) -> u64 {
+        match self {
+            Stored::Whole(event) => event.sequence,
+            Stored::Damaged { sequence } => *sequence,
+        }
+    }
+}
+
 impl Changes<'_> {
     /// Keeps an event for the sinks; its number is remembered even without any.
     pub(super) fn queue(
@@ -34,6 +61,7 @@ impl Changes<'_> {
         event: &Event,
         at: i64,
         has_sinks: bool,
+        is_page: bool,
     ) -> rusqlite::Result<()> {
         self.set_meta(SEQUENCE, event.sequence.cast_signed())?;
         if !has_sinks {
@@ -42,8 +70,8 @@ impl Changes<'_> {
         let rows = self
             .transaction
             .prepare_cached(
-                "INSERT OR IGNORE INTO event (sequence, id, class, severity, subject, at, body, digest)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT OR IGNORE INTO event (sequence, id, class, severity, subject, at, body, digest, page)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute((
                 event.sequence.cast_signed(),
@@ -54,6 +82,7 @@ impl Changes<'_> {
                 at,
                 &event.body[..],
                 store::digest(&event.body),
+                is_page,
             ))?;
         *self.outbox_bytes += (rows * event.body.len()) as u64;
         Ok(())
@@ -67,18 +96,16 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// Deletes what every sink is past.
+    /// Deletes what every sink has settled.
     pub(super) fn sweep(&mut self) -> rusqlite::Result<()> {
-        let mut statement = self.transaction.prepare_cached(
-            "DELETE FROM event WHERE sequence <=
-                 (SELECT coalesce(min(cursor), 9223372036854775807) FROM sink)
-             RETURNING length(body)",
-        )?;
-        let freed = statement.query_map([], |row| row.get::<_, i64>(0))?;
-        for bytes in freed {
-            *self.outbox_bytes = self.outbox_bytes.saturating_sub(bytes?.unsigned_abs());
+        for settled in [PASSED, SETTLED_AHEAD] {
+            let mut statement = self.transaction.prepare_cached(settled)?;
+            let freed = statement.query_map([], |row| row.get::<_, i64>(0))?;
+            for bytes in freed {
+                *self.outbox_bytes = self.outbox_bytes.saturating_sub(bytes?.unsigned_abs());
+            }
         }
-        Ok(())
+        self.forget_ahead()
     }
 
     /// Makes the cursors those of `names`: a new one begins after what is stored, one that is no longer wanted goes
@@ -110,24 +137,22 @@ impl Store {
         Ok(last.max(0).cast_unsigned())
     }
 
-    /// Up to `limit` events after `cursor`, in order.
-    pub(super) fn after(&self, cursor: u64, limit: usize) -> rusqlite::Result<Vec<Stored>> {
+    /// Up to `limit` events that `sink` has not settled and that come after its `cursor`, in order.
+    pub(super) fn after(
+        &self,
+        sink: &str,
+        cursor: u64,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Stored>> {
         self.connection()
             .prepare_cached(
                 "SELECT sequence, id, class, severity, subject, body, digest FROM event
-                 WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+                 WHERE sequence > ?2 AND NOT EXISTS (
+                     SELECT 1 FROM ahead WHERE ahead.sink = ?1 AND ahead.sequence = event.sequence
+                 ) ORDER BY sequence LIMIT ?3",
             )?
-            .query_map((cursor.cast_signed(), limit as i64), stored)?
+            .query_map((sink, cursor.cast_signed(), limit as i64), stored)?
             .collect()
-    }
-
-    /// How many events come after `cursor`.
-    pub(super) fn depth(&self, cursor: u64) -> rusqlite::Result<u64> {
-        let count: i64 = self
-            .connection()
-            .prepare_cached("SELECT count(*) FROM event WHERE sequence > ?1")?
-            .query_row([cursor.cast_signed()], |row| row.get(0))?;
-        Ok(count.unsigned_abs())
     }
 
     pub(super) fn count_outbox_bytes(&self) -> rusqlite::Result<u64> {
@@ -138,6 +163,18 @@ impl Store {
             .flatten();
         Ok(sum.unwrap_or(0).unsigned_abs())
     }
+}
+
+/// How many events after `cursor` `sink` has not settled.
+pub(super) fn depth(connection: &Connection, sink: &str, cursor: u64) -> rusqlite::Result<u64> {
+    let count: i64 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM event WHERE sequence > ?2 AND NOT EXISTS (
+                 SELECT 1 FROM ahead WHERE ahead.sink = ?1 AND ahead.sequence = event.sequence
+             )",
+        )?
+        .query_row((sink, cursor.cast_signed()), |row| row.get(0))?;
+    Ok(count.unsigned_abs())
 }
 
 /// Every sink and how far it is.

@@ -11,10 +11,11 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 pub(super) const APPLICATION_ID: i32 = 0x6474_6374;
 
 /// Steps from an empty file to the newest version; step n leads to version n + 1.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
 ];
 
 /// The version this program writes.

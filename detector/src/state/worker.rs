@@ -8,7 +8,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -83,6 +83,8 @@ pub enum Told {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) is_durable: AtomicBool,
+    /// Batches the thread has done: it is not stuck while they grow.
+    pub(super) batches: AtomicU64,
     pub(super) depth: AtomicU64,
     pub(super) dead_letters: AtomicU64,
     pub(super) collapsed: AtomicU64,
@@ -120,6 +122,7 @@ fn serve(mut keeper: Keeper, mut queue: mpsc::Receiver<Request>, told: &mpsc::Se
             batch.push(next);
         }
         let ended = keeper.take(&mut batch);
+        keeper.counters.batches.fetch_add(1, Relaxed);
         backlog.extend(keeper.told.drain(..));
         while let Some(message) = backlog.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(message)) = told.try_send(message) {

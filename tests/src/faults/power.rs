@@ -322,19 +322,25 @@ fn judge(plan: &Plan, found: &Found, truth: &Truth, made: &Made, outcome: &mut O
     for trouble in &found.trouble {
         broken(trouble.clone());
     }
-    let numbers: Vec<u64> = found.events.iter().map(|event| event.sequence).collect();
-    if !numbers.is_sorted_by(|a, b| a < b) {
-        broken(format!("out of order: {numbers:?}"));
-    }
+    let mut numbers = BTreeSet::new();
+    // A page goes before what waits: order is owed within an incident.
+    let mut last_of: BTreeMap<&str, u64> = BTreeMap::new();
     for event in &found.events {
+        if !numbers.insert(event.sequence) {
+            broken(format!("{} comes twice", event.id));
+        }
+        if let Some(last) = last_of.insert(&event.subject, event.sequence)
+            && !event.subject.is_empty()
+            && last > event.sequence
+        {
+            broken(format!("{} comes after number {last}", event.id));
+        }
         if made.get(&event.sequence) != Some(&event.body) {
             broken(format!("{} is not what was made", event.id));
         }
     }
     let there = |number: &u64| {
-        truth.delivered.contains(number)
-            || found.dead.contains(number)
-            || numbers.binary_search(number).is_ok()
+        truth.delivered.contains(number) || found.dead.contains(number) || numbers.contains(number)
     };
     let missing: Vec<u64> = truth
         .durable

@@ -19,6 +19,8 @@ pub struct Story {
     begun: u64,
     run: u64,
     steps: u32,
+    /// Of incidents that begin from now on.
+    pub severity: Severity,
 }
 
 #[derive(Debug)]
@@ -41,11 +43,14 @@ impl Story {
                 ..HostInfo::default()
             },
             sequence: Sequence::after(last_sequence),
-            lives: (0..width).map(|_| Life::new(String::new(), 0)).collect(),
+            lives: (0..width)
+                .map(|_| Life::new(String::new(), Severity::Critical, 0))
+                .collect(),
             next: 0,
             begun: 0,
             run: last_sequence,
             steps: steps.max(2),
+            severity: Severity::Critical,
         }
     }
 
@@ -62,7 +67,7 @@ impl Story {
         if self.lives[at].drill.incident.is_empty() {
             let id = format!("i-{}-{}", self.run, self.begun);
             self.begun += 1;
-            self.lives[at] = Life::new(id, now_unix_ns);
+            self.lives[at] = Life::new(id, self.severity, now_unix_ns);
         }
         let life = &mut self.lives[at];
         let change = match life.told {
@@ -106,10 +111,10 @@ impl Story {
 }
 
 impl Life {
-    fn new(incident: String, opened_unix_ns: i64) -> Life {
+    fn new(incident: String, severity: Severity, opened_unix_ns: i64) -> Life {
         let drill = Drill {
             incident,
-            severity: Severity::Critical,
+            severity,
             opened_unix_ns,
         };
         Life { drill, told: 0 }

@@ -2,4 +2,6 @@
 
 mod kill;
 mod outage;
+mod page;
 mod power;
+mod receiver;

@@ -112,6 +112,15 @@ impl Sinks {
         self.queues.values().map(Queue::len).sum()
     }
 
+    /// Goes over to another configuration of the same receivers.
+    pub fn reload(&mut self, config: &Config) {
+        let queues = &self.queues;
+        let reloaded = self
+            .delivery
+            .reconfigure(&config.sink, |name| queues[name].feed());
+        reloaded.expect("sinks that start");
+    }
+
     /// Delivers what is queued, all of it, and says what was done for each sink.
     pub async fn stop(self) -> BTreeMap<String, Counters> {
         self.queues.values().for_each(Queue::close);

@@ -5,7 +5,9 @@
 //! No kernel is needed. A receiver that is not installed skips its tests by name; where `cargo xtask test` has
 //! installed them (`DETECTOR_REQUIRE_RECEIVERS=1`), that is a failure.
 
+mod again;
 mod alertmanager;
+mod credentials;
 mod events;
 mod fleet;
 mod mtls;
@@ -15,3 +17,4 @@ mod rules;
 mod server;
 mod syslog;
 mod trouble;
+mod watchdog;

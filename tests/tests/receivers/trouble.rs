@@ -1,6 +1,6 @@
 //! A receiver in trouble: whatever it does, each event arrives, in order, and a healthy receiver beside it is not held up.
 
-use std::{collections::HashSet, net::TcpListener};
+use std::{collections::HashSet, net::TcpListener, time::Duration};
 
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ async fn misbehaving_receiver_gets_every_event_in_order_and_holds_up_no_other() 
         Act::Status(202),
         Act::Hangup,
         Act::HalfABody,
-        Act::ByteSlow,
+        Act::ByteSlow(Duration::from_millis(5)),
         Act::Status(503),
         Act::Status(202),
         Act::Status(202),

@@ -14,6 +14,7 @@ use crate::deliver::{Class, Event, Feed as _, Settled};
 
 mod damage;
 mod outbox;
+mod page;
 mod place;
 mod remember;
 

@@ -2,7 +2,8 @@
 //!
 //! The real daemon with real probes, a receiver on loopback, and one intruder after the other, each with a program and a
 //! session of its own. The origin is the kernel's time of the exec, as the event tells it; the end is the last byte
-//! of the request. In between stands the moment at which the event was stored: it is printed then.
+//! of the request. In between stands the moment at which the event was stored: it is printed then. Where a real
+//! Alertmanager is installed it gets the same incidents, and is asked every millisecond whether it shows them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,7 +23,7 @@ use tests::{
     recorder::{Act, Recorder, loopback},
 };
 
-use crate::{markdown::table, statistics::quantile};
+use crate::{alertmanager::Alertmanager, markdown::table, statistics::quantile};
 
 /// Intruders that have done what they came for and are not yet cleared away.
 const LINGERING: usize = 16;
@@ -53,6 +54,8 @@ struct Measured {
     stored: f64,
     /// From then until it was received.
     sent: f64,
+    /// From when it was stored until Alertmanager showed it.
+    shown: Option<f64>,
 }
 
 impl Measured {
@@ -84,10 +87,14 @@ pub fn execute(args: &Args) -> Result<ExitCode> {
     });
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("detector.toml");
-    fs::write(
-        &config,
-        format!("[sink.http]\nurl = \"{}\"\n", recorder.url("/")),
-    )?;
+    let alertmanager = Alertmanager::start(Instant::now() + PATIENCE)?;
+    if alertmanager.is_none() {
+        eprintln!("Alertmanager is not installed: measured without");
+    }
+    let its = alertmanager.as_ref().map(Alertmanager::section);
+    let url = recorder.url("/");
+    let text = format!("[sink.http]\nurl = \"{url}\"\n{}", its.unwrap_or_default());
+    fs::write(&config, text)?;
     fs::set_permissions(&config, fs::Permissions::from_mode(0o600))?;
     let mut command = Daemon::command(&program("DETECTOR_BIN")?);
     command.arg("--config").arg(&config);
@@ -99,7 +106,7 @@ pub fn execute(args: &Args) -> Result<ExitCode> {
     for number in 1..=args.incidents {
         // Anywhere between two drains of the rings.
         std::thread::sleep(Duration::from_micros(random.u64(..100_000)));
-        let (foothold, session, one) = one(&daemon, &stand_in, &received)?;
+        let (foothold, session, one) = one(&daemon, &stand_in, &received, alertmanager.as_ref())?;
         measured.push(one);
         // It ends by itself after a second; to end it takes runuser two.
         intruders.push_back((session, foothold));
@@ -131,6 +138,7 @@ fn one(
     daemon: &Daemon,
     stand_in: &Path,
     received: &Received,
+    alertmanager: Option<&Alertmanager>,
 ) -> Result<(Foothold, Session, Measured)> {
     let foothold = Foothold::new(".bench-")?;
     let program = foothold.plant(stand_in, "worker")?;
@@ -145,6 +153,11 @@ fn one(
     let seen = daemon.wait_event_from(first, deadline, is_its)?;
     let stored = SystemTime::now() - seen.at.elapsed();
     let id = seen.event["id"].as_str().context("an id")?;
+    let incident = seen.event["subject"].as_str().context("an incident")?;
+    if let Some(alertmanager) = alertmanager {
+        alertmanager.wait_shown(incident, deadline)?;
+    }
+    let shown = SystemTime::now();
     let (times, news) = &**received;
     let times = times.lock().expect("no holder panics");
     let wait = news.wait_timeout_while(times, PATIENCE, |times| !times.contains_key(id));
@@ -158,6 +171,7 @@ fn one(
     let measured = Measured {
         stored: ms(executed, stored),
         sent: ms(stored, arrived),
+        shown: alertmanager.map(|_| ms(stored, shown)),
     };
     Ok((foothold, session, measured))
 }
@@ -174,15 +188,19 @@ fn executed(event: &Value) -> Option<SystemTime> {
 }
 
 fn report(args: &Args, measured: &[Measured]) -> String {
-    let row = |what: &str, of: fn(Measured) -> f64| {
-        let values: Vec<f64> = measured.iter().map(|one| of(*one)).collect();
+    let row = |what: &str, of: fn(Measured) -> Option<f64>| {
+        let values: Vec<f64> = measured.iter().filter_map(|one| of(*one)).collect();
         let ms = |share| quantile(&values, share).map_or("–".to_owned(), |ms| format!("{ms:.1}"));
         vec![what.to_owned(), ms(0.5), ms(0.9), ms(0.99), ms(1.0)]
     };
     let rows = [
-        row("exec → stored", |one| one.stored),
-        row("stored → received", |one| one.sent),
-        row("**exec → received**", Measured::whole),
+        row("exec → stored", |one| Some(one.stored)),
+        row("stored → received", |one| Some(one.sent)),
+        row("**exec → received**", |one| Some(one.whole())),
+        row("stored → shown by Alertmanager", |one| one.shown),
+        row("**exec → shown by Alertmanager**", |one| {
+            Some(one.stored + one.shown?)
+        }),
         vec![
             "promised".to_owned(),
             format!("{HALF_MS:.0}"),
@@ -197,7 +215,8 @@ fn report(args: &Args, measured: &[Measured]) -> String {
          real daemon opens an incident, a receiver of CloudEvents on loopback gets it. From the kernel's time of the exec to the\n\
          last byte of the request, ms, detector {}, {} CPUs. The rings are emptied every 50 ms, so half of that is the mean\n\
          wait for the next drain; then come the facts about the file (owner, age, hash), a transaction with its fsync, and one\n\
-         request.\n\n{}\n```\n{}```\n",
+         request. A real Alertmanager gets the same incidents at the same time and is asked every millisecond whether its\n\
+         interface shows them, which takes it and the two CPUs some time as well.\n\n{}\n```\n{}```\n",
         args.incidents,
         args.seed,
         env!("CARGO_PKG_VERSION"),

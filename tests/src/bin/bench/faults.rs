@@ -3,7 +3,7 @@
 //! The daemon's own state and worker, a receiver that survives; see `tests/src/faults/`. Exit code 1: a promise was
 //! broken.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use tests::faults::{
@@ -38,6 +38,9 @@ pub struct Args {
     /// Where state files are made; in memory when left out
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// Where `faults.md` is kept; nowhere when left out
+    #[arg(long, value_name = "FOLDER")]
+    write: Option<PathBuf>,
 }
 
 /// Rows of a closing table, and whether everything held.
@@ -57,9 +60,11 @@ impl Closing {
         self.row(&format!("**{what}**"), count);
     }
 
-    /// Prints it under its title.
-    fn print(self, title: &str) -> bool {
-        println!("## {title}\n\n{}", table(&["", "count"], &self.rows));
+    /// Prints it under its title, and adds it to the report.
+    fn print(self, title: &str, report: &mut String) -> bool {
+        let text = format!("\n## {title}\n\n{}", table(&["", "count"], &self.rows));
+        println!("{text}");
+        *report += &text;
         self.holds
     }
 }
@@ -74,22 +79,29 @@ fn closing() -> Closing {
 /// Plays everything and prints what came of it.
 pub fn execute(args: &Args) -> Result<ExitCode> {
     let mut holds = true;
+    let mut report = head(args);
     if args.rounds > 0 {
-        holds &= kills(args)?;
+        holds &= kills(args, &mut report)?;
     }
     if args.failures > 0 {
-        holds &= failures(args, "Power failures", args.failures, power::ROOMY)?;
+        let title = "Power failures";
+        holds &= failures(args, title, args.failures, power::ROOMY, &mut report)?;
         let title = "Power failures, outbox of 96 KiB";
-        holds &= failures(args, title, args.failures / 2, power::CROWDED)?;
+        holds &= failures(args, title, args.failures / 2, power::CROWDED, &mut report)?;
     }
     if args.hours > 0 {
         let plan = plan(args, args.hours * 36_000, 10);
-        let title = format!("{} h without a receiver", args.hours);
-        holds &= outage(&day(&plan)?, &title, &plan);
+        let title = format!("{} h without a receiver, 10 events a second", args.hours);
+        holds &= outage(&day(&plan)?, &title, &plan, &mut report);
     }
     if args.burst > 0 {
         let plan = plan(args, args.burst, args.burst);
-        holds &= outage(&burst(&plan)?, "Burst of one second", &plan);
+        let title = "Burst of one second";
+        holds &= outage(&burst(&plan)?, title, &plan, &mut report);
+    }
+    if let Some(folder) = &args.write {
+        let path = folder.join("faults.md");
+        fs::write(&path, report).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(match holds {
         true => ExitCode::SUCCESS,
@@ -97,11 +109,32 @@ pub fn execute(args: &Args) -> Result<ExitCode> {
     })
 }
 
+/// What is measured, and how to do it again.
+fn head(args: &Args) -> String {
+    let mut out = String::from("# Faults, and what arrived\n\n");
+    let written = writeln!(
+        out,
+        "Written by `cargo xtask bench faults --rounds {} --failures {} --hours {} --burst {} --rate {} --seed {}`, detector {}:\n\
+         the daemon's own state file and worker, without a kernel, before a receiver on loopback that survives. Rows in bold must\n\
+         be nothing: what was produced is delivered, collapsed into a later state of its incident, or declared as given up, and\n\
+         incidents are told in order. The clock of the outage is simulated, the writes are real.",
+        args.rounds,
+        args.failures,
+        args.hours,
+        args.burst,
+        args.rate,
+        args.seed,
+        env!("CARGO_PKG_VERSION"),
+    );
+    written.expect("text takes text");
+    out
+}
+
 fn folder(args: &Args) -> PathBuf {
     args.folder.clone().unwrap_or_else(memory)
 }
 
-fn kills(args: &Args) -> Result<bool> {
+fn kills(args: &Args, report: &mut String) -> Result<bool> {
     let own = std::env::current_exe()?;
     let beside = own.parent().context("a program lies in a folder")?;
     let outcome = kill::play(&kill::Plan {
@@ -132,10 +165,16 @@ fn kills(args: &Args) -> Result<bool> {
         outcome.trouble.len() as u64,
     );
     closing.nothing("durable and lost", outcome.lost.len() as u64);
-    Ok(closing.print("kill −9"))
+    Ok(closing.print("kill −9", report))
 }
 
-fn failures(args: &Args, title: &str, failures: u64, outbox_bytes: u64) -> Result<bool> {
+fn failures(
+    args: &Args,
+    title: &str,
+    failures: u64,
+    outbox_bytes: u64,
+    report: &mut String,
+) -> Result<bool> {
     let outcome = power::play(&power::Plan {
         folder: folder(args),
         failures,
@@ -156,7 +195,7 @@ fn failures(args: &Args, title: &str, failures: u64, outbox_bytes: u64) -> Resul
     for broken in outcome.broken.iter().take(10) {
         eprintln!("{broken}");
     }
-    Ok(closing.print(title))
+    Ok(closing.print(title, report))
 }
 
 fn plan(args: &Args, events: u64, per_s: u64) -> outage::Plan {
@@ -169,7 +208,12 @@ fn plan(args: &Args, events: u64, per_s: u64) -> outage::Plan {
     }
 }
 
-fn outage(outcome: &outage::Outcome, title: &str, plan: &outage::Plan) -> bool {
+fn outage(
+    outcome: &outage::Outcome,
+    title: &str,
+    plan: &outage::Plan,
+    report: &mut String,
+) -> bool {
     let arrivals = &outcome.arrivals;
     let mut closing = closing();
     closing.row("events produced", outcome.produced);
@@ -190,5 +234,5 @@ fn outage(outcome: &outage::Outcome, title: &str, plan: &outage::Plan) -> bool {
     // Half a second of it: how long a request may lie between worker and receiver.
     let is_over = outcome.above_rate > f64::from(plan.rate_per_s) / 2.0;
     closing.nothing("faster than allowed", u64::from(is_over));
-    closing.print(title)
+    closing.print(title, report)
 }

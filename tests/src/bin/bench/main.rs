@@ -2,6 +2,7 @@
 //!
 //! Each writes what it measured to standard output as a table, and to `docs/` where it is kept.
 
+mod alertmanager;
 mod cost;
 mod delivery;
 mod detection;
