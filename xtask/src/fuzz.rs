@@ -23,7 +23,7 @@ const INPUT_S: u32 = 20;
 const MEMORY_MIB: u32 = 2048;
 /// Longest input made, bytes. Past the longest record, path and line, short enough for thousands of runs a second.
 const INPUT_BYTES: u32 = 8192;
-/// What is kept of what was found, for each target: every clone and every run of the tests carries it.
+/// What is kept of what was ever found, for each target: every clone and every run of the tests carries it.
 const KEPT_INPUT_BYTES: u64 = 2048;
 const KEPT_INPUTS: usize = 48;
 
@@ -185,15 +185,27 @@ impl Bench {
             .arg(&short)
             .args(["--", "-merge=1"]);
         steps.run(&mut merge)?;
-        // libFuzzer names an input by its content; the short ones stay.
+        let room = KEPT_INPUTS.saturating_sub(before.iter().filter(|path| is_found(path)).count());
         let mut added = files(&corpus)?;
         added.retain(|(path, _)| !before.contains(path));
         added.sort_by_key(|(path, bytes)| (*bytes, path.clone()));
-        for (path, _) in added.iter().skip(KEPT_INPUTS) {
+        // Of all lengths: the shortest alone reach little.
+        let every = added.len().div_ceil(room.max(1)).max(1);
+        let (kept, others): (Vec<_>, Vec<_>) = added
+            .iter()
+            .enumerate()
+            .partition(|(at, _)| room > 0 && at % every == 0);
+        for (_, (path, _)) in others {
             fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
         }
-        Ok(added.len().min(KEPT_INPUTS))
+        Ok(kept.len())
     }
+}
+
+/// Whether libFuzzer named it, by its content (SHA-1), and nobody by what it is.
+fn is_found(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.len() == 40 && name.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// Files of a folder and their sizes, bytes.

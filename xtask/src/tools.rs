@@ -15,6 +15,12 @@ const DENY: &str = "0.20.2";
 /// The version of cargo-deb that is built when PATH has none.
 const DEB: &str = "3.8.0";
 
+/// The version of cargo-generate-rpm that is built when PATH has none.
+const RPM: &str = "0.21.1";
+
+/// The version of cargo-cyclonedx that is built when PATH has none.
+const SBOM: &str = "0.5.9";
+
 /// The version of cargo-fuzz that is built when PATH has none.
 const FUZZ: &str = "0.13.2";
 
@@ -57,6 +63,28 @@ pub fn cargo_deny(steps: &mut Steps) -> Result<PathBuf> {
 /// cargo-deb: the user's, or the cache's, or built now.
 pub fn cargo_deb(steps: &mut Steps) -> Result<PathBuf> {
     tool(steps, "cargo-deb", DEB, "makes the Debian package", &[])
+}
+
+/// cargo-generate-rpm: the user's, or the cache's, or built now.
+pub fn cargo_generate_rpm(steps: &mut Steps) -> Result<PathBuf> {
+    tool(
+        steps,
+        "cargo-generate-rpm",
+        RPM,
+        "makes the rpm package",
+        &[],
+    )
+}
+
+/// cargo-cyclonedx: the user's, or the cache's, or built now.
+pub fn cargo_cyclonedx(steps: &mut Steps) -> Result<PathBuf> {
+    tool(
+        steps,
+        "cargo-cyclonedx",
+        SBOM,
+        "lists what the program is made of",
+        &[],
+    )
 }
 
 /// cargo-fuzz: the user's, or the cache's, or built now.

@@ -120,6 +120,10 @@ impl Changes<'_> {
             }
         }
         let last = store::meta(self.transaction, SEQUENCE)?.unwrap_or(0);
+        // No sink is past a number that was never given: in a damaged file one would swallow all that comes. From the
+        // beginning, what is stored comes again at most.
+        self.transaction
+            .execute("UPDATE sink SET cursor = 0 WHERE cursor > ?1", [last])?;
         for name in names {
             self.transaction.execute(
                 "INSERT OR IGNORE INTO sink (name, cursor) VALUES (?1, ?2)",

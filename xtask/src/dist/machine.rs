@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 /// The distribution, and what it needs besides the essentials to be a machine.
 const SUITE: &str = "bookworm";
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,procps";
+const PACKAGES: &str =
+    "systemd,systemd-sysv,dbus,procps,rpm,python3,python3-apt,curl,ca-certificates";
 /// Ten times what a boot takes.
 const BOOT: Duration = Duration::from_secs(60);
 
@@ -147,7 +148,7 @@ pub fn root(steps: &mut Steps) -> Result<PathBuf> {
     }
     let root = exec::target_dir()?.join("machine").join(SUITE);
     let made = root.with_extension("made");
-    if made.is_file() {
+    if fs::read_to_string(&made).is_ok_and(|found| found == PACKAGES) {
         return Ok(root);
     }
     let _ = fs::remove_dir_all(&root);
@@ -160,6 +161,6 @@ pub fn root(steps: &mut Steps) -> Result<PathBuf> {
         .arg(mirror)
         .stdout(Stdio::null());
     steps.run(&mut make)?;
-    fs::write(&made, "").with_context(|| format!("writing {}", made.display()))?;
+    fs::write(&made, PACKAGES).with_context(|| format!("writing {}", made.display()))?;
     Ok(root)
 }

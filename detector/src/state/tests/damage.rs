@@ -113,6 +113,24 @@ async fn a_file_that_was_removed_or_emptied_is_missed() {
 }
 
 #[tokio::test]
+async fn a_cursor_ahead_of_every_number_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut expected: Vec<u64> = filled(folder.path()).await.into_keys().collect();
+    let file = rusqlite::Connection::open(folder.path().join("state.db")).expect("a database");
+    file.execute("UPDATE sink SET cursor = cursor + (1 << 50)", [])
+        .expect("a sink");
+    drop(file);
+    let mut bench = Bench::with(folder, &["s"], NOW + SECOND, &config());
+    expected.push(bench.record(Class::Incident, "fresh"));
+    let numbers: Vec<u64> = drain(&mut bench, "s")
+        .await
+        .iter()
+        .map(|e| e.sequence)
+        .collect();
+    assert_eq!(numbers, expected);
+}
+
+#[tokio::test]
 async fn a_first_start_that_ended_before_the_file_was_made_is_no_loss() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for name in ["state.db", "state.db.lock"] {
