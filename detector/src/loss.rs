@@ -2,7 +2,40 @@
 
 use std::collections::BTreeMap;
 
-use crate::input::Loss;
+use detector_common::counter::Counter;
+
+use crate::{
+    deliver::{self, sink::stdout},
+    enrich,
+    input::Loss,
+    recording, state,
+};
+
+/// Losses that the daemon itself counts. Those that the kernel side counts are [`Counter::ALL`].
+const OWN: [&str; 16] = [
+    "probe_missed",
+    "counter_unreadable",
+    recording::LOSS,
+    "record_malformed",
+    enrich::LOSS,
+    stdout::LOSS,
+    deliver::LOSS_DEAD_LETTERED,
+    state::LOSS,
+    state::LOSS_INVENTORY,
+    "process_forgotten",
+    "thread_end_unclaimed",
+    "verdict_dropped",
+    "flow_refused",
+    "watch_refused",
+    "listener_refused",
+    "incident_refused",
+];
+
+/// Every name there is.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let kernel = Counter::ALL.iter().map(|counter| counter.name());
+    kernel.chain(OWN)
+}
 
 /// Keeps totals.
 #[derive(Debug, Default)]
@@ -27,6 +60,11 @@ impl Losses {
         *self.totals.entry(loss.class).or_default() += loss.count;
     }
 
+    /// What was lost under one name.
+    pub fn total(&self, class: &str) -> u64 {
+        self.totals.get(class).copied().unwrap_or(0)
+    }
+
     /// Everything added, by class.
     pub fn totals(&self) -> BTreeMap<String, u64> {
         let own = |(class, count): (&&str, &u64)| ((*class).to_owned(), *count);
@@ -37,6 +75,18 @@ impl Losses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The first column of the table "Losses by name".
+    #[test]
+    fn names_are_those_that_the_architecture_lists() {
+        let text = include_str!("../../ARCHITECTURE.md");
+        let (_, table) = text.split_once("\n| name | lost | where |\n").unwrap();
+        let rows = table.lines().take_while(|line| line.starts_with('|'));
+        let cells = rows.filter_map(|row| row.split('|').nth(1));
+        let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        let listed: std::collections::BTreeSet<&str> = quoted.collect();
+        assert_eq!(names().collect::<std::collections::BTreeSet<_>>(), listed);
+    }
 
     #[test]
     fn only_what_grew_is_a_loss() {

@@ -13,6 +13,7 @@ use crate::{
     },
     event::{self, CloudEvent, Data, HeartbeatDetector, HostInfo, Sequence},
     incident::{Finding, Incident},
+    metrics::Page,
     output::Change,
     render::{self, Style},
     runtime::RunError,
@@ -111,6 +112,13 @@ impl Report {
         tracing::warn!(reason, "degraded");
         let event = event::degraded(reason, now.unix_ns, &self.host, &mut self.sequence);
         self.keep(event, None, gap);
+    }
+
+    /// Somebody keeps it from seeing.
+    pub fn tampered(&mut self, reason: &str, now: Clock) {
+        tracing::error!(reason, "tampered with");
+        let event = event::tampered(reason, now.unix_ns, &self.host, &mut self.sequence);
+        self.send(event);
     }
 
     /// An incident of an earlier run: goes on, or is over.
@@ -228,6 +236,54 @@ impl Report {
     pub fn refusals(&mut self, now: Clock) {
         for reason in self.delivery.take_refusals() {
             self.degraded(&reason, None, now);
+        }
+    }
+
+    /// What is written survives the program; `false`: only the memory has it.
+    pub fn is_durable(&self) -> bool {
+        self.state.health().is_durable
+    }
+
+    /// How events go out, for whoever measures.
+    pub fn tell(&self, page: &mut Page) {
+        let health = self.state.health();
+        page.gauge(
+            "detector_outbox_depth",
+            "Events that the slowest receiver does not have yet.",
+        )
+        .is(health.depth);
+        page.gauge(
+            "detector_dead_letters",
+            "Events kept that a receiver refused for good.",
+        )
+        .is(health.dead_letters);
+        page.counter(
+            "detector_events_collapsed",
+            "Updates that became part of a later one, since the state file was made.",
+        )
+        .is(health.collapsed);
+        page.gauge(
+            "detector_state_durable",
+            "Events are on disk before they are sent.",
+        )
+        .is(health.is_durable);
+        page.gauge("detector_last_sequence", "Number of the event made last.")
+            .is(self.sequence.last());
+        let deliveries = page.counter(
+            "detector_deliveries",
+            "Events by receiver and what became of them; retried are attempts.",
+        );
+        for (sink, counters) in self.delivery.counters() {
+            deliveries
+                .with(
+                    [("sink", sink), ("result", "delivered")],
+                    counters.delivered,
+                )
+                .with([("sink", sink), ("result", "retried")], counters.retried)
+                .with(
+                    [("sink", sink), ("result", "refused")],
+                    counters.dead_lettered,
+                );
         }
     }
 

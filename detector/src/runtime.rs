@@ -8,7 +8,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     path::PathBuf,
     pin::{Pin, pin},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -25,6 +25,7 @@ use crate::{
     input::{Input, Scan, ScriptFacts},
     kernel::{Facts, Loaded, Plan, Probe, Sizes, State, WatchError, privilege},
     loss::Losses,
+    metrics::{self, Scrape, Tally},
     output::Output,
     recording::{Recorder, RecordingError},
     report::{Format, Report},
@@ -35,12 +36,15 @@ use crate::{
         scan::{Clock, Scanner},
         timer::Timer,
     },
-    state,
+    state, vitals,
 };
 
+mod integrity;
+mod measure;
 mod memory;
 mod record;
 
+use integrity::Integrity;
 pub use record::RecordTo;
 
 /// The wire promises one heartbeat in this time; a receiver takes silence for an alarm.
@@ -114,6 +118,14 @@ struct Runtime {
     malformed: u64,
     watches_failed: u64,
     last_kernel_event_ns: Option<u64>,
+    tally: Tally,
+    metrics: metrics::Server,
+    page: measure::Told,
+    integrity: Integrity,
+    /// The last drain left nothing of what was in the ring of processes before it.
+    ring_is_empty: bool,
+    config_path: PathBuf,
+    scan_interval: Duration,
     started: Clock,
 }
 
@@ -144,6 +156,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             .map(|(probe, why)| format!("no {}: {why}", probe.purpose())),
     );
     degraded.append(&mut before.trouble);
+    let (mut metrics, mut scrapes) = metrics::Server::new();
+    degraded.append(&mut metrics.listen(&options.config.metrics));
     // The standard library's keys are random; identifiers need no more.
     let seed = detect::Seed(RandomState::new().hash_one(started.unix_ns));
     let addresses = host::addresses();
@@ -163,6 +177,13 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         malformed: 0,
         watches_failed: 0,
         last_kernel_event_ns: None,
+        tally: Tally::default(),
+        metrics,
+        page: measure::Told::default(),
+        integrity: Integrity::new(&loaded, Clock::now()),
+        ring_is_empty: true,
+        config_path: integrity::config_path(options.config_path.as_ref()),
+        scan_interval: Duration::from_millis(kernel.scan_interval_ms),
         started,
         loaded,
     };
@@ -171,7 +192,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     runtime.first_pass()?;
     runtime.recall(before, started);
     runtime
-        .serve(options, &kernel, &mut answers, &mut told)
+        .serve(options, &kernel, &mut answers, &mut told, &mut scrapes)
         .await?;
     runtime.stop().await
 }
@@ -234,6 +255,7 @@ impl Runtime {
         kernel: &crate::config::Kernel,
         answers: &mut mpsc::Receiver<Answer>,
         told: &mut mpsc::Receiver<state::Told>,
+        scrapes: &mut mpsc::Receiver<Scrape>,
     ) -> Result<(), RunError> {
         let every = |ms| Timer::every(Duration::from_millis(ms));
         let drain = every(kernel.drain_interval_ms)?;
@@ -245,6 +267,7 @@ impl Runtime {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
+        let mut continued = signal(SignalKind::from_raw(libc::SIGCONT))?;
         // Made once: a timer that is made anew in every round costs a wake-up each.
         let end = pin!(sleep(options.duration.unwrap_or_default()));
         let mut end = options.duration.map(|_| end);
@@ -255,6 +278,7 @@ impl Runtime {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 () = until(&mut end) => return Ok(()),
+                _ = continued.recv() => self.integrity.continued(),
                 tick = scan.tick() => {
                     tick?;
                     let taken = self.drain();
@@ -282,6 +306,7 @@ impl Runtime {
                 Some(told) = told.recv() => self.told(told),
                 Some(answer) = answers.recv() => self.answer(answer),
                 tick = heartbeat.tick() => { tick?; self.heartbeat(); }
+                Some(scrape) = scrapes.recv() => self.scraped(scrape),
                 _ = hangup.recv() => {
                     self.report.reloading();
                     self.reload(&mut options);
@@ -296,8 +321,11 @@ impl Runtime {
     fn drain(&mut self) -> usize {
         let (engine, outputs) = (&mut self.engine, &mut self.outputs);
         let recorder = &mut self.recorder;
-        let mut last_ns = None;
+        let (records, integrity) = (&mut self.tally.records, &mut self.integrity);
+        let (begun, mut last_ns) = (Instant::now(), None);
         let mut apply = |record: Record| {
+            records.count(&record);
+            integrity.record(&record);
             last_ns = Some(record.at_ns());
             record::tell(record.input(), recorder, engine, outputs);
         };
@@ -307,7 +335,9 @@ impl Runtime {
         self.last_kernel_event_ns = last_ns.or(self.last_kernel_event_ns);
         #[cfg(feature = "bpf-log")]
         self.loaded.flush_log();
+        self.tally.drain.add(begun.elapsed());
         self.act();
+        self.ring_is_empty = processes.taken() < ring::BATCH;
         processes.taken() + network.taken()
     }
 
@@ -347,16 +377,22 @@ impl Runtime {
         own.extend(self.losses.since_last(&self.report.losses()));
         own.extend(self.losses.since_last(&[record::loss(&self.recorder)]));
         let clock = Clock::now();
+        let begun = Instant::now();
         self.scanner
             .pass(&mut self.loaded, clock, &own, &mut self.scan)?;
+        self.tally.scan.add(begun.elapsed());
         self.report.refusals(clock);
         for loss in &self.scan.losses {
             self.losses.add(loss);
             tracing::error!(class = loss.class, count = loss.count, "lost");
         }
         let (engine, outputs) = (&mut self.engine, &mut self.outputs);
+        let begun = Instant::now();
         record::tell(Input::Scan(&self.scan), &mut self.recorder, engine, outputs);
+        self.tally.judge.add(begun.elapsed());
+        self.tally.passes += 1;
         self.act();
+        self.look_after_itself(clock);
         self.report.state().tick(clock.unix_ns);
         self.report.alive();
         Ok(())
@@ -371,6 +407,8 @@ impl Runtime {
         let (engine, outputs) = (&mut self.engine, &mut self.outputs);
         let mut apply = |input: Input<'_>| record::tell(input, &mut self.recorder, engine, outputs);
         match answer {
+            Answer::OwnFiles(files) => self.own_files(&files, Clock::now()),
+            Answer::OwnFacts(facts) => self.own_facts(&facts, Clock::now()),
             Answer::Process(facts) => apply(Input::Process(now_ns, &facts)),
             Answer::Executable(facts) => apply(Input::Executable(now_ns, &facts)),
             Answer::Snapshot(exec) => apply(Input::Exec(&exec)),
@@ -407,7 +445,10 @@ impl Runtime {
                     }
                 }
                 Output::Finding(finding) => self.report.finding(&finding),
-                Output::Incident(change, incident) => self.report.incident(change, &incident),
+                Output::Incident(change, incident) => {
+                    self.tally.incident(change, incident.severity);
+                    self.report.incident(change, &incident);
+                }
                 Output::Baseline(baseline) => self.report.state().save(baseline),
                 Output::Destination(to) => self.report.state().saw_destination(to),
             }
@@ -419,6 +460,7 @@ impl Runtime {
         let age = self
             .last_kernel_event_ns
             .map(|at_ns| now.boot_ns.saturating_sub(at_ns) / 1_000_000);
+        let own = vitals::own();
         let vitals = event::HeartbeatDetector {
             uptime_s: (now.boot_ns - self.started.boot_ns) / 1_000_000_000,
             last_kernel_event_age_ms: age,
@@ -431,13 +473,16 @@ impl Runtime {
                 .collect(),
             open_incidents: u32::try_from(self.engine.open_incidents()).unwrap_or(u32::MAX),
             processes: u32::try_from(self.engine.process_count()).unwrap_or(u32::MAX),
-            ..crate::vitals::own()
+            own_cpu_ms: u64::try_from(own.cpu.as_millis()).unwrap_or(u64::MAX),
+            own_rss_bytes: own.rss_bytes,
+            ..event::HeartbeatDetector::default()
         };
         self.report.heartbeat(vitals, now);
     }
 
     /// Reads the configuration again: takes it, or keeps the old one and says what is wrong.
     fn reload(&mut self, options: &mut Options) {
+        self.integrity.reloaded();
         let mut config = match Config::load_or_default(options.config_path.as_deref()) {
             Ok(config) => config,
             Err(error) => {
@@ -468,6 +513,9 @@ impl Runtime {
         }
         self.engine
             .reconfigure(config.for_engine(&host::addresses()));
+        for reason in self.metrics.listen(&config.metrics) {
+            self.report.degraded(&reason, None, Clock::now());
+        }
         options.config = config;
         tracing::info!("configuration reloaded");
     }

@@ -1,20 +1,38 @@
 //! What the detector itself costs.
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use crate::event::HeartbeatDetector;
+use rustix::{
+    process::{Resource, getrlimit},
+    time::{ClockId, clock_gettime},
+};
 
-/// CPU time and resident memory of this process; everything else is left empty.
-pub fn own() -> HeartbeatDetector {
-    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let cpu_ms = cpu.tv_sec * 1_000 + cpu.tv_nsec / 1_000_000;
+/// Of this process, now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// CPU time of all its threads since it started.
+    pub cpu: Duration,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+}
+
+/// Reads them: one small file.
+pub fn own() -> Vitals {
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
     let pages: u64 = fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|text| text.split_whitespace().nth(1)?.parse().ok())
         .unwrap_or(0);
-    HeartbeatDetector {
-        own_cpu_ms: u64::try_from(cpu_ms).unwrap_or(0),
-        own_rss_bytes: pages * rustix::param::page_size() as u64,
-        ..HeartbeatDetector::default()
+    Vitals {
+        cpu: Duration::try_from(cpu).unwrap_or_default(),
+        rss_bytes: pages * rustix::param::page_size() as u64,
     }
+}
+
+/// Open descriptors, and how many there may be. `None`: cannot be told.
+pub fn descriptors() -> (Option<usize>, Option<u64>) {
+    let open = fs::read_dir("/proc/self/fd").ok();
+    // One of them is that of the folder.
+    let open = open.map(|entries| entries.count().saturating_sub(1));
+    (open, getrlimit(Resource::Nofile).current)
 }

@@ -24,6 +24,7 @@ pub mod faults;
 pub mod foothold;
 pub mod heap;
 pub mod http;
+pub mod metrics;
 pub mod outcome;
 pub mod pool;
 pub mod process;

@@ -8,7 +8,7 @@ use anyhow::Result;
 use std::path::Path;
 
 /// What must be there, by its path in a Debian-like system, and the package it comes in.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("/usr/sbin/mariadbd", "mariadb-server-core"),
     ("/usr/bin/mariadb", "mariadb-client-core"),
     ("/usr/bin/convert", "imagemagick"),
@@ -16,6 +16,11 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/python3", "python3-minimal"),
     ("/usr/bin/perl", "perl-base"),
+    // No work, but what the metrics are for: Prometheus' own parser of them.
+    (
+        "/usr/lib/python3/dist-packages/prometheus_client/parser.py",
+        "python3-prometheus-client",
+    ),
 ];
 
 /// Installs what is missing, where that can be done; the tests that need it say so where it cannot.

@@ -10,6 +10,7 @@
 mod error;
 pub(crate) mod guard;
 mod locate;
+mod metrics;
 mod section;
 mod sink;
 
@@ -22,6 +23,8 @@ use std::{
 pub use error::{ConfigError, Place};
 pub use guard::Writable;
 use ipnet::IpNet;
+pub use metrics::Metrics;
+pub(crate) use metrics::runtime_folder;
 pub use section::{Enrich, Heartbeat, Kernel, Privacy, State};
 use serde::{Deserialize, Serialize};
 pub use sink::{
@@ -59,6 +62,8 @@ pub struct Config {
     pub state: State,
     /// Who is told that the detector lives, besides the receivers.
     pub heartbeat: Heartbeat,
+    /// Where Prometheus may ask how the detector is.
+    pub metrics: Metrics,
     /// What does not leave the host.
     pub privacy: Privacy,
     /// Where events are sent, by the operator's name for it. Read apart: the type decides which keys there are.
@@ -143,6 +148,7 @@ impl Config {
             .or_else(|| self.kernel.problem())
             .or_else(|| self.state.problem())
             .or_else(|| self.heartbeat.problem())
+            .or_else(|| self.metrics.problem())
             .or_else(|| self.privacy.problem())
             .or_else(|| {
                 self.sink

@@ -166,6 +166,22 @@ fn values_that_cannot_work_are_named_with_key_and_line() {
             "d.toml:2:12: `heartbeat.ping_url`: not a URL",
         ),
         (
+            "[metrics]\nlisten = \"0.0.0.0:9465\"\n",
+            "d.toml:2:10: `metrics.listen`: 0.0.0.0 is not a loopback address",
+        ),
+        (
+            "[metrics]\nlisten = \"[fe80::1]:9465\"\n",
+            "d.toml:2:10: `metrics.listen`: fe80::1 is not a loopback address",
+        ),
+        (
+            "[metrics]\nlisten = \"localhost\"\n",
+            "d.toml:2:10: `metrics.listen`: invalid socket address syntax",
+        ),
+        (
+            "[metrics]\nsocket = \"metrics.sock\"\n",
+            "d.toml:2:10: `metrics.socket`: must be absolute",
+        ),
+        (
             "[sink.http]\nurl = \"events\"\n",
             "d.toml:2:7: `sink.http.url`: not a URL",
         ),

@@ -201,6 +201,11 @@ impl Engine {
         self.book.open_count()
     }
 
+    /// The severity of each incident that is open.
+    pub fn open_severities(&self) -> impl Iterator<Item = Severity> {
+        self.book.severities()
+    }
+
     fn fork(&mut self, fork: &Fork) {
         self.world.advance(fork.header.time_ns);
         let (parent, child) = (fork.parent.into(), fork.child.into());

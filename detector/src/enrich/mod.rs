@@ -16,6 +16,7 @@ mod executable;
 mod file;
 mod hash;
 mod mount;
+mod own;
 mod package;
 mod path;
 mod preload;
@@ -26,6 +27,7 @@ mod socket;
 mod user;
 pub mod worker;
 
+pub use own::{OwnFacts, OwnFiles, OwnProgram};
 #[cfg(any(test, fuzzing))]
 pub use package::{fuzz_dpkg, fuzz_rpm};
 pub use procfs::ProcessError;

@@ -69,6 +69,18 @@ impl ProcessDir {
         Ok(process)
     }
 
+    /// This process.
+    pub(super) fn own() -> Result<ProcessDir, ProcessError> {
+        let tgid = std::process::id();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open("/proc/self", flags, Mode::empty())
+            .map_err(|_| ProcessError::Gone { tgid })?;
+        let key = ProcessKey { tgid, start_ns: 0 };
+        let mut process = ProcessDir { key, dir };
+        process.key.start_ns = process.stat()?.start_ticks * tick_ns();
+        Ok(process)
+    }
+
     /// Whether it still is this process, alive.
     pub(super) fn verify(&self) -> Result<(), ProcessError> {
         let tgid = self.key.tgid;
@@ -182,9 +194,11 @@ impl Stat {
 /// Whether a start in clock ticks and one in ns of `CLOCK_BOOTTIME` are the same moment. The kernel
 /// rounds down; one tick (10 ms) of tolerance covers kernels that round otherwise.
 fn started_at(ticks: u64, start_ns: u64) -> bool {
-    let per_second = rustix::param::clock_ticks_per_second().max(1);
-    let tick_ns = 1_000_000_000 / per_second;
-    (start_ns / tick_ns).abs_diff(ticks) <= 1
+    (start_ns / tick_ns()).abs_diff(ticks) <= 1
+}
+
+fn tick_ns() -> u64 {
+    1_000_000_000 / rustix::param::clock_ticks_per_second().max(1)
 }
 
 #[cfg(test)]

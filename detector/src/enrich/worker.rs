@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -18,7 +19,12 @@ use detector_common::event;
 use tokio::sync::mpsc;
 
 use super::{
-    executable::Executables, preload, process, procfs::ProcessDir, snapshot, socket, user::Users,
+    executable::Executables,
+    own::{Own, OwnFacts, OwnFiles},
+    preload, process,
+    procfs::ProcessDir,
+    snapshot, socket,
+    user::Users,
 };
 use crate::{
     config,
@@ -38,6 +44,9 @@ const PASSWD: &str = "/etc/passwd";
 enum Request {
     Enrich(Enrich),
     Snapshot(Vec<event::Task>),
+    /// With the path of the configuration.
+    OwnFiles(PathBuf),
+    OwnFacts,
 }
 
 /// What the thread found.
@@ -62,6 +71,10 @@ pub enum Answer {
         /// Processes missed.
         missed: u64,
     },
+    /// The daemon's own files, as they lie on the disk.
+    OwnFiles(OwnFiles),
+    /// More about its program.
+    OwnFacts(Box<OwnFacts>),
 }
 
 /// A question that was not taken. It is counted already.
@@ -101,6 +114,16 @@ impl Handle {
         self.send(Request::Snapshot(tasks))
     }
 
+    /// Asks how the daemon's own files look. Not counted when there is no room: it is asked again soon.
+    pub fn own_files(&self, config: PathBuf) {
+        let _ = self.requests.try_send(Request::OwnFiles(config));
+    }
+
+    /// Asks who ships what lies where the daemon's program was. As [`Handle::own_files`].
+    pub fn own_facts(&self) {
+        let _ = self.requests.try_send(Request::OwnFacts);
+    }
+
     /// Questions lost so far, to be reported as [`LOSS`].
     pub fn dropped(&self) -> u64 {
         self.counters.dropped.load(Relaxed)
@@ -125,6 +148,7 @@ pub struct Enricher {
     executables: Executables,
     users: Users,
     memory: Option<Memory>,
+    own: Option<Own>,
     answers: mpsc::Sender<Answer>,
 }
 
@@ -151,6 +175,7 @@ impl Enricher {
             executables: Executables::new(config, Instant::now())?,
             users: Users::new(PASSWD),
             memory,
+            own: Own::new(),
             answers,
         };
         std::thread::Builder::new()
@@ -170,6 +195,17 @@ impl Enricher {
         match request {
             Request::Enrich(question) => self.enrich(&question),
             Request::Snapshot(tasks) => self.snapshot(&tasks),
+            Request::OwnFiles(config) => match &self.own {
+                Some(own) => self.send(Answer::OwnFiles(own.look(&config))),
+                None => Ok(()),
+            },
+            Request::OwnFacts => match &self.own {
+                Some(own) => {
+                    let facts = own.facts(&mut self.executables, Instant::now());
+                    self.send(Answer::OwnFacts(Box::new(facts)))
+                }
+                None => Ok(()),
+            },
         }
     }
 

@@ -88,6 +88,9 @@ pub struct HeartbeatDetector {
     pub processes: u32,
 }
 
+/// Type of the event that tells that somebody keeps the detector from seeing.
+pub const TAMPERED: &str = "detector.agent.tampered";
+
 fn agent_event(
     kind: &str,
     severity: u8,
@@ -162,6 +165,16 @@ pub fn degraded(
         host,
         sequence,
     )
+}
+
+/// `detector.agent.tampered`.
+pub fn tampered(
+    reason: &str,
+    at_unix_ns: i64,
+    host: &HostInfo,
+    sequence: &mut Sequence,
+) -> CloudEvent {
+    agent_event(TAMPERED, 90, reason, at_unix_ns, host, sequence)
 }
 
 /// `detector.heartbeat`.

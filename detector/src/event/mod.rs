@@ -20,8 +20,8 @@ pub mod text;
 mod tests;
 
 pub use agent::{
-    AgentEvent, Heartbeat, HeartbeatDetector, degraded, finding, finding_data, heartbeat, started,
-    stopped,
+    AgentEvent, Heartbeat, HeartbeatDetector, TAMPERED, degraded, finding, finding_data, heartbeat,
+    started, stopped, tampered,
 };
 pub use drill::{Drill, MARK};
 pub use envelope::{CloudEvent, Data, HostInfo, SOURCE_PREFIX, Sequence, timestamp};

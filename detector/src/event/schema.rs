@@ -16,7 +16,7 @@ const PAYLOADS: [(&str, &str); 4] = [
     (r"^detector\.finding$", "FindingData"),
     (r"^detector\.heartbeat$", "Heartbeat"),
     (
-        r"^detector\.agent\.(started|stopped|degraded)$",
+        r"^detector\.agent\.(started|stopped|degraded|tampered)$",
         "AgentEvent",
     ),
 ];

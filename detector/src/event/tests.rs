@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     Cloud, CloudInstance, Data, Heartbeat, HeartbeatDetector, HostInfo, Sequence, degraded,
-    heartbeat, schema, started, stopped, timestamp,
+    heartbeat, schema, started, stopped, tampered, timestamp,
 };
 
 fn host() -> HostInfo {
@@ -51,7 +51,8 @@ fn events_about_the_detector_validate() {
         started("start", 0, &host, &mut sequence),
         stopped("SIGTERM", 1, &host, &mut sequence),
         degraded("sink \x1b lost", 2, &host, &mut sequence),
-        heartbeat(HeartbeatDetector::default(), 3, &host, &mut sequence),
+        tampered("stopped for 4 s", 3, &host, &mut sequence),
+        heartbeat(HeartbeatDetector::default(), 4, &host, &mut sequence),
     ];
     for event in &events {
         let json = serde_json::to_value(event).expect("an event");
@@ -68,10 +69,11 @@ fn events_about_the_detector_validate() {
             "detector.agent.started/1",
             "detector.agent.stopped/2",
             "detector.agent.degraded/3",
-            "detector.heartbeat/4"
+            "detector.agent.tampered/4",
+            "detector.heartbeat/5"
         ]
     );
-    assert_eq!(sequence.last(), 4);
+    assert_eq!(sequence.last(), 5);
 }
 
 #[test]

@@ -111,6 +111,11 @@ impl Book {
         self.cases.len()
     }
 
+    /// The severity of each that is open.
+    pub fn severities(&self) -> impl Iterator<Item = Severity> {
+        self.cases.iter().map(|case| case.incident.severity)
+    }
+
     /// A rule found something. What follows from it is told by [`Book::flush`].
     pub fn report(&mut self, mut finding: Finding, world: &mut World, out: &mut Vec<Output>) {
         excuse(&mut finding, &self.acceptances);

@@ -23,9 +23,12 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All, the quietest first.
+    pub const ALL: [Severity; 3] = [Severity::Info, Severity::Warning, Severity::Critical];
+
     /// The severity of that stable name.
     pub fn from_name(name: &str) -> Option<Severity> {
-        [Severity::Info, Severity::Warning, Severity::Critical]
+        Severity::ALL
             .into_iter()
             .find(|severity| severity.name() == name)
     }

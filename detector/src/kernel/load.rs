@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    os::fd::AsRawFd as _,
+    os::fd::{AsFd as _, AsRawFd as _},
     path::{Path, PathBuf},
 };
 
@@ -18,8 +18,10 @@ use detector_common::{
 };
 
 use super::{
+    fdinfo,
     plan::{Decision, Plan},
     probe::{Hook, Probe},
+    runs::Runs,
     status::{State, Status},
     support::{BTF_PATH, Facts},
     watch::{WatchError, Watcher},
@@ -267,6 +269,26 @@ impl Loaded {
     /// Where the cgroup v2 hierarchy is mounted.
     pub fn cgroup_root(&self) -> Option<&Path> {
         self.cgroup_root.as_deref()
+    }
+
+    /// What the kernel counts of each program that is loaded, by name.
+    pub fn runs(&self) -> impl Iterator<Item = (&str, Runs)> {
+        self.told().map(|(name, text)| (name, Runs::parse(&text)))
+    }
+
+    /// Numbers of the programs that are loaded, by name.
+    pub(super) fn program_ids(&self) -> Vec<(String, u64)> {
+        let id = |(name, text): (&str, String)| {
+            Some((name.to_owned(), fdinfo::number(&text, "prog_id")?))
+        };
+        self.told().filter_map(id).collect()
+    }
+
+    fn told(&self) -> impl Iterator<Item = (&str, String)> {
+        self.ebpf.programs().filter_map(|(name, program)| {
+            let fd = program.fd().ok()?.as_fd().as_raw_fd();
+            Some((name, fdinfo::read(fd)?))
+        })
     }
 
     /// Events that found their probe already running on that CPU and were therefore not seen

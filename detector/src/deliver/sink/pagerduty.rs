@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config,
     deliver::{Event, feed::Pending, retry::Protocol},
-    event::{CloudEvent, Data, IncidentData},
+    event::{self, AgentEvent, CloudEvent, Data, IncidentData},
 };
 
 /// The API's limit of a whole request, bytes.
@@ -101,24 +101,32 @@ impl Sink for Pagerduty {
 fn request(event: &CloudEvent) -> Option<Value> {
     let request = match &event.data {
         Data::Incident(data) => incident(event, data),
-        Data::Agent(data) if event.kind == "detector.agent.degraded" => json!({
-            "event_action": "trigger",
-            "dedup_key": format!("detector-degraded-{}", data.host.id),
-            "client": "detector",
-            "payload": {
-                "summary": cut(
-                    &format!("{}: detector degraded: {}", data.host.name, data.event.reason.as_deref().unwrap_or_default()),
-                    SUMMARY_CHARS,
-                ),
-                "source": data.host.name,
-                "severity": "warning",
-                "timestamp": event.time,
-                "component": "detector",
-            },
-        }),
+        Data::Agent(data) if event.kind == "detector.agent.degraded" => {
+            agent(event, data, "degraded", "warning")
+        }
+        Data::Agent(data) if event.kind == event::TAMPERED => {
+            agent(event, data, "tampered", "critical")
+        }
         _ => return None,
     };
     Some(fitting(request))
+}
+
+/// What the detector says about itself: one page a host for each kind.
+fn agent(event: &CloudEvent, data: &AgentEvent, what: &str, severity: &str) -> Value {
+    let (host, reason) = (&data.host, data.event.reason.as_deref().unwrap_or_default());
+    json!({
+        "event_action": "trigger",
+        "dedup_key": format!("detector-{what}-{}", host.id),
+        "client": "detector",
+        "payload": {
+            "summary": cut(&format!("{}: detector {what}: {reason}", host.name), SUMMARY_CHARS),
+            "source": host.name,
+            "severity": severity,
+            "timestamp": event.time,
+            "component": "detector",
+        },
+    })
 }
 
 fn incident(event: &CloudEvent, data: &IncidentData) -> Value {

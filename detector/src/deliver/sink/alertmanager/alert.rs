@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     config,
-    event::{AgentEvent, CloudEvent, Data, Heartbeat, HostFields, IncidentData},
+    event::{self, AgentEvent, CloudEvent, Data, Heartbeat, HostFields, IncidentData},
 };
 
 /// Alerts remembered; the engine keeps 256 incidents open.
@@ -23,8 +23,8 @@ pub(super) const FIRING_MAX: usize = 512;
 const ENDS_AGAIN: u32 = 3;
 /// An alert ends by itself after this many repetitions were missed.
 const MISSED_MAX: u32 = 5;
-/// How long a degraded detector stays an alert after it said so.
-const DEGRADED: Duration = Duration::from_secs(900);
+/// How long a detector that is degraded or tampered with stays an alert after it said so.
+const AGENT: Duration = Duration::from_secs(900);
 /// How long the alert of a silent host outlives its host.
 const SILENT: Duration = Duration::from_secs(24 * 3600);
 
@@ -81,7 +81,10 @@ impl Book {
             Data::Incident(data) => self.incident(data, now),
             Data::Heartbeat(data) if self.dead_mans_switch => self.alive(data, now),
             Data::Agent(data) if event.kind == "detector.agent.degraded" => {
-                vec![self.degraded(data, &event.time, now)]
+                vec![self.agent("DetectorDegraded", "warning", data, &event.time, now)]
+            }
+            Data::Agent(data) if event.kind == event::TAMPERED => {
+                vec![self.agent("DetectorTampered", "critical", data, &event.time, now)]
             }
             Data::Heartbeat(_) | Data::Agent(_) | Data::Finding(_) => Vec::new(),
         }
@@ -187,15 +190,23 @@ impl Book {
         vec![alive, silent]
     }
 
-    fn degraded(&self, data: &AgentEvent, at: &str, now: SystemTime) -> Alert {
-        let mut labels = self.identity("DetectorDegraded", &data.host);
-        labels.insert("severity".to_owned(), "warning".to_owned());
+    /// What the detector says about itself.
+    fn agent(
+        &self,
+        name: &str,
+        severity: &str,
+        data: &AgentEvent,
+        at: &str,
+        now: SystemTime,
+    ) -> Alert {
+        let mut labels = self.identity(name, &data.host);
+        labels.insert("severity".to_owned(), severity.to_owned());
         let reason = data.event.reason.clone().unwrap_or_default();
         Alert {
             labels,
             annotations: BTreeMap::from([("summary", reason)]),
             starts_at: at.to_owned(),
-            ends_at: time(now + DEGRADED),
+            ends_at: time(now + AGENT),
         }
     }
 
