@@ -412,7 +412,8 @@ pub enum Owner {
 pub enum Sha256 {
     /// The digest.
     Digest(#[serde(with = "serde_bytes")] [u8; 32]),
-    /// Not hashed, and why (`gone`, `too_large`, `rate_limited`, `changed`, `unreadable`).
+    /// Not hashed, and why (`gone`, `too_large`, `rate_limited`, `cpu_budget`, `changed`,
+    /// `unreadable`).
     Missing(#[serde(deserialize_with = "name::interned")] Name),
 }
 

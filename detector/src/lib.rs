@@ -1,6 +1,7 @@
 //! Notices from inside the kernel when something eats the machine, says what it is and whose
 //! fault it is. See `ARCHITECTURE.md` for the flow.
 
+pub mod budget;
 pub mod command;
 pub mod config;
 pub mod deliver;

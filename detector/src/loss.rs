@@ -11,8 +11,11 @@ use crate::{
     recording, state,
 };
 
+/// Stable name of records of connections that were not looked at to stay within the budget.
+pub const SHED: &str = "connection_shed";
+
 /// Losses that the daemon itself counts. Those that the kernel side counts are [`Counter::ALL`].
-const OWN: [&str; 16] = [
+const OWN: [&str; 17] = [
     "probe_missed",
     "counter_unreadable",
     recording::LOSS,
@@ -27,6 +30,7 @@ const OWN: [&str; 16] = [
     "verdict_dropped",
     "flow_refused",
     "watch_refused",
+    SHED,
     "listener_refused",
     "incident_refused",
 ];

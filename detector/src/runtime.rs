@@ -18,27 +18,30 @@ use tokio::{
 };
 
 use crate::{
+    budget::{self, Budget, Stage},
     config::Config,
     detect::{self, Engine},
     enrich::{self, Answer, Enricher},
     event, host,
     input::{Input, Scan, ScriptFacts},
     kernel::{Facts, Loaded, Plan, Probe, Sizes, State, WatchError, privilege},
-    loss::Losses,
+    loss::{self, Losses},
     metrics::{self, Scrape, Tally},
     output::Output,
     recording::{Recorder, RecordingError},
     report::{Format, Report},
+    reread::Reread,
     source::{
         decode::Record,
         doze::{Doze, Step},
-        ring,
+        ring::{self, Drained},
         scan::{Clock, Scanner},
         timer::Timer,
     },
     state, vitals,
 };
 
+mod economy;
 mod integrity;
 mod measure;
 mod memory;
@@ -124,6 +127,12 @@ struct Runtime {
     integrity: Integrity,
     /// The last drain left nothing of what was in the ring of processes before it.
     ring_is_empty: bool,
+    budget: Budget,
+    /// `[budget]`.
+    limits: budget::Config,
+    /// Records of connections not looked at.
+    shed: u64,
+    statm: Reread,
     config_path: PathBuf,
     scan_interval: Duration,
     started: Clock,
@@ -182,6 +191,10 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         page: measure::Told::default(),
         integrity: Integrity::new(&loaded, Clock::now()),
         ring_is_empty: true,
+        budget: Budget::default(),
+        limits: options.config.budget.clone(),
+        shed: 0,
+        statm: Reread::open(vitals::STATM),
         config_path: integrity::config_path(options.config_path.as_ref()),
         scan_interval: Duration::from_millis(kernel.scan_interval_ms),
         started,
@@ -330,7 +343,12 @@ impl Runtime {
             record::tell(record.input(), recorder, engine, outputs);
         };
         let processes = ring::drain(&mut self.loaded.process_ring, &mut apply);
-        let network = ring::drain(&mut self.loaded.network_ring, &mut apply);
+        let network = &mut self.loaded.network_ring;
+        let (network, shed) = match self.budget.stage() {
+            Stage::NoNetwork => (Drained::default(), ring::discard(network)),
+            _ => (ring::drain(network, &mut apply), 0),
+        };
+        self.shed += shed as u64;
         self.malformed += (processes.malformed + network.malformed) as u64;
         self.last_kernel_event_ns = last_ns.or(self.last_kernel_event_ns);
         #[cfg(feature = "bpf-log")]
@@ -338,7 +356,7 @@ impl Runtime {
         self.tally.drain.add(begun.elapsed());
         self.act();
         self.ring_is_empty = processes.taken() < ring::BATCH;
-        processes.taken() + network.taken()
+        processes.taken() + network.taken() + shed
     }
 
     /// Lets the timer of the rings sleep while nothing comes.
@@ -373,6 +391,7 @@ impl Runtime {
                 "watch_refused",
                 engine.watches_refused + self.watches_failed,
             ),
+            (loss::SHED, self.shed),
         ]);
         own.extend(self.losses.since_last(&self.report.losses()));
         own.extend(self.losses.since_last(&[record::loss(&self.recorder)]));
@@ -393,6 +412,7 @@ impl Runtime {
         self.tally.passes += 1;
         self.act();
         self.look_after_itself(clock);
+        self.economize(clock);
         self.report.state().tick(clock.unix_ns);
         self.report.alive();
         Ok(())
@@ -429,6 +449,9 @@ impl Runtime {
             match output {
                 // A refused question is counted by its queue.
                 Output::Enrich(question) => drop(self.enricher.enrich(question)),
+                Output::Watch(_) if self.budget.stage() == Stage::NoNetwork => {
+                    self.watches_failed += 1;
+                }
                 Output::Watch(watch) => {
                     // Where packets cannot be looked into at all, that was said at the start.
                     if let Err(error) = self.loaded.watch(&watch)
@@ -513,6 +536,7 @@ impl Runtime {
         }
         self.engine
             .reconfigure(config.for_engine(&host::addresses()));
+        self.limits.clone_from(&config.budget);
         for reason in self.metrics.listen(&config.metrics) {
             self.report.degraded(&reason, None, Clock::now());
         }

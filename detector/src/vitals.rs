@@ -14,18 +14,32 @@ pub struct Vitals {
     pub cpu: Duration,
     /// Resident memory, bytes.
     pub rss_bytes: u64,
+    /// The part of it that is not a file's: what the program itself asked for, bytes.
+    pub anonymous_bytes: u64,
 }
+
+/// Where the kernel tells how much memory this process has.
+pub const STATM: &str = "/proc/self/statm";
 
 /// Reads them: one small file.
 pub fn own() -> Vitals {
+    with(&fs::read_to_string(STATM).unwrap_or_default())
+}
+
+/// The same, with what [`STATM`] says.
+pub fn with(statm: &str) -> Vitals {
     let cpu = clock_gettime(ClockId::ProcessCPUTime);
-    let pages: u64 = fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split_whitespace().nth(1)?.parse().ok())
-        .unwrap_or(0);
+    // proc_pid_statm: size, resident, of which shared with files.
+    let mut pages = statm
+        .split_whitespace()
+        .skip(1)
+        .map_while(|pages| pages.parse().ok());
+    let (resident, shared): (u64, u64) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    let page_bytes = rustix::param::page_size() as u64;
     Vitals {
         cpu: Duration::try_from(cpu).unwrap_or_default(),
-        rss_bytes: pages * rustix::param::page_size() as u64,
+        rss_bytes: resident * page_bytes,
+        anonymous_bytes: resident.saturating_sub(shared) * page_bytes,
     }
 }
 

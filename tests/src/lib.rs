@@ -35,6 +35,7 @@ pub mod service;
 pub mod skip;
 pub mod story;
 pub mod sys;
+pub mod tampering;
 pub mod told;
 pub mod trace;
 pub mod traces;

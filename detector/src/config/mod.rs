@@ -35,7 +35,7 @@ pub use sink::{
 use toml::de::{DeTable, Deserializer};
 
 use self::sink::Fault;
-use crate::detect;
+use crate::{budget, detect};
 
 /// Where the configuration is looked for when no path is given.
 pub const DEFAULT_PATH: &str = "/etc/detector/detector.toml";
@@ -62,6 +62,8 @@ pub struct Config {
     pub state: State,
     /// Who is told that the detector lives, besides the receivers.
     pub heartbeat: Heartbeat,
+    /// What the detector itself may cost.
+    pub budget: budget::Config,
     /// Where Prometheus may ask how the detector is.
     pub metrics: Metrics,
     /// What does not leave the host.
@@ -148,6 +150,10 @@ impl Config {
             .or_else(|| self.kernel.problem())
             .or_else(|| self.state.problem())
             .or_else(|| self.heartbeat.problem())
+            .or_else(|| {
+                let (key, reason) = self.budget.check().err()?;
+                Some((format!("budget.{key}"), reason))
+            })
             .or_else(|| self.metrics.problem())
             .or_else(|| self.privacy.problem())
             .or_else(|| {

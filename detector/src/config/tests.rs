@@ -166,6 +166,14 @@ fn values_that_cannot_work_are_named_with_key_and_line() {
             "d.toml:2:12: `heartbeat.ping_url`: not a URL",
         ),
         (
+            "[budget]\ncpu_share = 0.0\n",
+            "d.toml:2:13: `budget.cpu_share`: 0 is not between 0.001 and 64",
+        ),
+        (
+            "[budget]\nmemory_bytes = 1000\n",
+            "d.toml:2:16: `budget.memory_bytes`: 1000 is less than 8 MiB",
+        ),
+        (
             "[metrics]\nlisten = \"0.0.0.0:9465\"\n",
             "d.toml:2:10: `metrics.listen`: 0.0.0.0 is not a loopback address",
         ),

@@ -76,6 +76,16 @@ impl Executables {
         })
     }
 
+    /// Whether nothing is hashed until further notice.
+    pub(super) fn rest(&mut self, rests: bool) {
+        self.hasher.rest(rests);
+    }
+
+    /// Forgets what can be found out again.
+    pub(super) fn forget(&mut self) {
+        self.cache = Cache::new();
+    }
+
     /// Facts about the image `id`: through the process that runs it, else at `filename`.
     pub(super) fn image(
         &mut self,

@@ -15,6 +15,8 @@ use crate::input::Sha256;
 pub(super) const TOO_LARGE: Sha256 = Sha256::Missing("too_large");
 /// The rate was used up.
 pub(super) const RATE_LIMITED: Sha256 = Sha256::Missing("rate_limited");
+/// The detector is over its own budget.
+pub(super) const CPU_BUDGET: Sha256 = Sha256::Missing("cpu_budget");
 /// The file is not the one that was asked about, or changed while it was read.
 pub(super) const CHANGED: Sha256 = Sha256::Missing("changed");
 /// Refused, not a regular file, or a read error.
@@ -44,15 +46,28 @@ impl From<Sha256> for Digests {
 pub(super) struct Hasher {
     max_bytes: u64,
     bucket: Bucket,
+    rests: bool,
 }
 
 impl Hasher {
     pub(super) fn new(max_bytes: u64, bucket: Bucket) -> Hasher {
-        Hasher { max_bytes, bucket }
+        Hasher {
+            max_bytes,
+            bucket,
+            rests: false,
+        }
+    }
+
+    /// Whether nothing is hashed until further notice.
+    pub(super) fn rest(&mut self, rests: bool) {
+        self.rests = rests;
     }
 
     /// The digests of `file`, unless a bound forbids it or it changes meanwhile.
     pub(super) fn hash(&mut self, file: &Pinned, with_md5: bool, now: Instant) -> Digests {
+        if self.rests {
+            return CPU_BUDGET.into();
+        }
         let size = file.stat().st_size as u64;
         if size > self.max_bytes {
             return TOO_LARGE.into();

@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc as sync_mpsc,
     },
     time::Instant,
@@ -47,6 +47,7 @@ enum Request {
     /// With the path of the configuration.
     OwnFiles(PathBuf),
     OwnFacts,
+    Forget,
 }
 
 /// What the thread found.
@@ -87,6 +88,8 @@ pub struct Refused;
 struct Counters {
     dropped: AtomicU64,
     answered: AtomicU64,
+    /// Nothing is hashed: the loop says so.
+    rests: AtomicBool,
 }
 
 /// Asks questions. Clones share queue and counters.
@@ -112,6 +115,16 @@ impl Handle {
     /// [`Refused`] when the queue is full: the whole request is lost and counted as one.
     pub fn snapshot(&self, tasks: Vec<event::Task>) -> Result<(), Refused> {
         self.send(Request::Snapshot(tasks))
+    }
+
+    /// Whether nothing is hashed until further notice.
+    pub fn rest(&self, rests: bool) {
+        self.counters.rests.store(rests, Relaxed);
+    }
+
+    /// Has it forget what can be found out again. Not counted when there is no room: the rest is as large as it was.
+    pub fn forget(&self) {
+        let _ = self.requests.try_send(Request::Forget);
     }
 
     /// Asks how the daemon's own files look. Not counted when there is no room: it is asked again soon.
@@ -182,6 +195,7 @@ impl Enricher {
             .name("enrich".to_owned())
             .spawn(move || {
                 for request in questions {
+                    enricher.executables.rest(counters.rests.load(Relaxed));
                     if enricher.answer(request).is_err() {
                         return;
                     }
@@ -195,6 +209,10 @@ impl Enricher {
         match request {
             Request::Enrich(question) => self.enrich(&question),
             Request::Snapshot(tasks) => self.snapshot(&tasks),
+            Request::Forget => {
+                self.executables.forget();
+                Ok(())
+            }
             Request::OwnFiles(config) => match &self.own {
                 Some(own) => self.send(Answer::OwnFiles(own.look(&config))),
                 None => Ok(()),

@@ -224,6 +224,11 @@ impl Loaded {
         self.watcher.unwatch(process)
     }
 
+    /// Looks into nobody's packets any more.
+    pub fn unwatch_all(&mut self) {
+        self.watcher.unwatch_all();
+    }
+
     /// Whether packets are looked into right now.
     pub fn is_watching(&self) -> bool {
         self.watcher.is_attached()
@@ -316,9 +321,10 @@ impl Loaded {
     }
 }
 
-/// Parsing the kernel's types takes 30 MB for half a second; the allocator would keep them.
+/// Gives what is free back to the kernel. Parsing the kernel's types takes 30 MB for half a second, for one; the allocator
+/// would keep them.
 #[expect(unsafe_code, reason = "malloc_trim has no safe interface")]
-fn give_memory_back() {
+pub fn give_memory_back() {
     // SAFETY: always callable; it only returns free pages to the kernel.
     #[cfg(target_env = "gnu")]
     unsafe {

@@ -15,7 +15,7 @@ pub mod support;
 mod watch;
 
 pub use links::Links;
-pub use load::{LoadError, Loaded, Sizes};
+pub use load::{LoadError, Loaded, Sizes, give_memory_back};
 pub use plan::Plan;
 pub use probe::Probe;
 pub use runs::Runs;

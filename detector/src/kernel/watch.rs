@@ -174,6 +174,18 @@ impl Watcher {
         Ok(())
     }
 
+    /// Looks into nobody's packets any more.
+    pub(super) fn unwatch_all(&mut self) {
+        self.links.clear();
+        let watched: Vec<u32> = self.processes.keys().filter_map(Result::ok).collect();
+        let flows: Vec<[u32; 5]> = self.flows.keys().filter_map(Result::ok).collect();
+        // What cannot be removed waits for nothing: without links nobody looks it up.
+        watched
+            .iter()
+            .for_each(|key| drop(self.processes.remove(key)));
+        flows.iter().for_each(|key| drop(self.flows.remove(key)));
+    }
+
     /// Whether packets are looked into right now.
     pub(super) fn is_attached(&self) -> bool {
         !self.links.is_empty()

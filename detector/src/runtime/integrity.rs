@@ -1,7 +1,7 @@
 //! The loop looks after itself: each pass whether it was stopped and whether the rings tell of what is there, every few
 //! seconds whether its links are held and its files are what it runs.
 
-use std::{fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
+use std::{os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -17,6 +17,7 @@ use crate::{
         ring::Rings,
     },
     kernel::{Links, Loaded, Probe},
+    reread::Reread,
     source::{decode::Record, scan::Clock},
 };
 
@@ -27,6 +28,7 @@ const LOOK: u64 = 10;
 #[derive(Debug)]
 pub(super) struct Integrity {
     gaps: Gaps,
+    schedstat: Reread,
     /// `None`: there is no fork probe to compare with.
     rings: Option<Rings>,
     links: Links,
@@ -42,6 +44,7 @@ impl Integrity {
         program.look(OwnProgram::Same, now.boot_ns);
         Integrity {
             gaps: Gaps::default(),
+            schedstat: Reread::open("/proc/self/schedstat"),
             rings: has_forks.then(|| Rings::since(now.boot_ns)),
             links: Links::held(loaded),
             config: Settled::default(),
@@ -66,14 +69,14 @@ impl Integrity {
     }
 }
 
-fn moment() -> Moment {
+fn moment(schedstat: &mut Reread) -> Moment {
     let ns = |id| {
         let time = clock_gettime(id);
         u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap_or(0)
     };
     // proc_pid_schedstat: time on a CPU, time waiting for one, time slices.
-    let waited = fs::read_to_string("/proc/self/schedstat").ok();
-    let waited = waited.and_then(|text| text.split_whitespace().nth(1)?.parse().ok());
+    let text = schedstat.read();
+    let waited = text.and_then(|text| text.split_whitespace().nth(1)?.parse().ok());
     Moment {
         monotonic_ns: ns(ClockId::Monotonic),
         cpu_ns: ns(ClockId::ThreadCPUTime),
@@ -89,7 +92,8 @@ impl Runtime {
     /// After a pass.
     pub(super) fn look_after_itself(&mut self, now: Clock) {
         let period_ns = self.scan_interval.as_nanos() as u64;
-        match self.integrity.gaps.pass(moment(), period_ns) {
+        let moment = moment(&mut self.integrity.schedstat);
+        match self.integrity.gaps.pass(moment, period_ns) {
             Some(Gap::Stopped(ns)) => {
                 let reason = format!(
                     "stopped by a signal for {}: nothing was judged meanwhile",

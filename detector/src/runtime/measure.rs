@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::Runtime;
 use crate::{
+    budget::Stage,
     incident::Severity,
     loss,
     metrics::{Page, Scrape},
@@ -50,6 +51,7 @@ impl Runtime {
         self.gather_engine(&mut page);
         self.report.tell(&mut page);
         self.gather_degraded(&mut page);
+        self.gather_budget(&mut page);
         self.gather_process(&mut page);
         page
     }
@@ -147,9 +149,27 @@ impl Runtime {
         for (probe, _) in self.loaded.status.missing() {
             degraded.with([("what", probe.name())], 1_u64);
         }
+        if self.budget.stage() != Stage::Full {
+            degraded.with([("what", "cpu_budget")], 1_u64);
+        }
+        if self.budget.is_short() {
+            degraded.with([("what", "memory_budget")], 1_u64);
+        }
         if !self.report.is_durable() {
             degraded.with([("what", "state")], 1_u64);
         }
+    }
+
+    fn gather_budget(&self, page: &mut Page) {
+        let stage = page.gauge(
+            "detector_budget_stage",
+            "What is given up to stay within the budget: 0 nothing, 1 hashing, 2 connections as well.",
+        );
+        stage.is(self.budget.stage() as usize);
+        page.gauge("detector_budget_cpu_ratio", "budget.cpu_share.")
+            .is(self.limits.cpu_share);
+        page.gauge("detector_budget_memory_bytes", "budget.memory_bytes.")
+            .is(self.limits.memory_bytes);
     }
 
     fn gather_process(&self, page: &mut Page) {
@@ -161,6 +181,11 @@ impl Runtime {
             "Resident memory of the detector.",
         )
         .is(own.rss_bytes);
+        page.gauge(
+            "detector_anonymous_memory_bytes",
+            "The part of it that is no file's: what the budget is about.",
+        )
+        .is(own.anonymous_bytes);
         page.gauge(
             "process_start_time_seconds",
             "When the detector was started, since 1970.",

@@ -55,6 +55,11 @@ pub fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(Record)) -> Drain
     drained
 }
 
+/// Throws away what is there, up to [`BATCH`] records; gives how many.
+pub fn discard(ring: &mut RingBuf<MapData>) -> usize {
+    (0..BATCH).take_while(|_| ring.next().is_some()).count()
+}
+
 fn report(error: DecodeError) {
     tracing::error!(%error, "record from the kernel cannot be read");
 }

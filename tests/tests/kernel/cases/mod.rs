@@ -1,10 +1,12 @@
 //! One file per family of probes, named as in the kernel side, and one per promise that spans them.
 
 mod benign;
+mod budget;
 mod command_line;
 mod connection;
 mod cpu;
 mod daemon;
+mod detached;
 mod doze;
 mod evasion;
 mod exec;

@@ -27,14 +27,14 @@ fn tampered(event: &Value) -> Option<&str> {
 }
 
 /// All that were told.
-fn reasons(daemon: &Daemon) -> Vec<String> {
+pub(super) fn reasons(daemon: &Daemon) -> Vec<String> {
     let events = daemon.events();
     let reasons = events.iter().filter_map(|seen| tampered(&seen.event));
     reasons.map(str::to_owned).collect()
 }
 
 /// Waits for one with these words; gives it whole.
-fn wait(daemon: &Daemon, words: &str, deadline: Instant) -> String {
+pub(super) fn wait(daemon: &Daemon, words: &str, deadline: Instant) -> String {
     let says = |event: &Value| tampered(event).is_some_and(|reason| reason.contains(words));
     let seen = daemon.wait_event(deadline, says);
     let seen = seen.unwrap_or_else(|error| panic!("{words}: {error:#}"));
