@@ -163,6 +163,13 @@ const OF_DAEMON: &[(&str, Proof)] = &[
         ),
     ),
     (
+        "connection_shed",
+        Test(
+            "tests/tests/kernel/cases/loss.rs",
+            "each_record_of_a_connection_that_is_thrown_away_is_counted",
+        ),
+    ),
+    (
         "listener_refused",
         Test(
             "detector/src/detect/tests/listener.rs",

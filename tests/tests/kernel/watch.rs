@@ -148,6 +148,11 @@ impl Watch {
         }
     }
 
+    /// Throws away what the ring of connections holds, as a daemon over its budget does; says how much.
+    pub fn discard_connections(&mut self) -> usize {
+        ring::discard(&mut self.loaded.network_ring)
+    }
+
     /// One pass of the task iterator.
     pub fn pass(&mut self) {
         self.scanner

@@ -173,3 +173,34 @@ fn each_exec_whose_arguments_or_path_cannot_be_read_is_counted_and_told_without(
         [Counter::ArgsUnreadable, Counter::PathUnreadable].map(|counter| watch.lost(counter));
     assert_eq!((without, lost), (seen, [seen, seen]));
 }
+
+#[test]
+fn each_record_of_a_connection_that_is_thrown_away_is_counted() {
+    let mut keeps = watch!(DEFAULT_SIZES, Turn::alone());
+    let mut throws = watch!(DEFAULT_SIZES, Turn::Same);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+    let address = listener.local_addr().expect("it is bound");
+    keeps.drain();
+    throws.discard_connections();
+    let before = keeps.records.len();
+    for _ in 0..50 {
+        drop(std::net::TcpStream::connect(address).expect("somebody listens"));
+        drop(listener.accept().expect("somebody connects"));
+    }
+    let connections = |watch: &Watch| {
+        let since = watch.records[before..].iter();
+        since
+            .filter(|record| matches!(record, Record::Connection(_)))
+            .count()
+    };
+    keeps.drain();
+    let at_least = connections(&keeps);
+    let thrown_away = throws.discard_connections();
+    keeps.drain();
+    let at_most = connections(&keeps);
+    assert!(at_least >= 100, "{at_least}: an attempt and an end of each");
+    assert!(
+        (at_least..=at_most).contains(&thrown_away),
+        "{thrown_away} of {at_least} to {at_most}"
+    );
+}
