@@ -301,15 +301,12 @@ impl Loaded {
     pub fn missed_runs(&mut self) -> Option<u64> {
         if self.missed.is_empty() {
             let fds = self.ebpf.programs().filter_map(|(_, p)| p.fd().ok());
-            let numbers = fds.map(|fd| std::os::fd::AsFd::as_fd(fd).as_raw_fd());
+            let numbers = fds.map(|fd| fd.as_fd().as_raw_fd());
             let infos = numbers.map(|fd| Reread::open(format!("/proc/self/fdinfo/{fd}")));
             self.missed = infos.collect();
         }
-        let misses = self.missed.iter_mut().filter_map(|info| {
-            let mut lines = info.read()?.lines();
-            let line = lines.find_map(|line| line.strip_prefix("recursion_misses:"))?;
-            line.trim().parse::<u64>().ok()
-        });
+        let infos = self.missed.iter_mut();
+        let misses = infos.filter_map(|info| fdinfo::number(info.read()?, "recursion_misses"));
         misses.fold(None, |total, misses| Some(total.unwrap_or(0) + misses))
     }
 

@@ -56,6 +56,16 @@ pub struct Pair {
     with: Vec<f64>,
 }
 
+impl Pair {
+    /// What each pair lost to the daemon, percent, the least first.
+    fn lost(&self) -> Vec<f64> {
+        let pairs = self.without.iter().zip(&self.with);
+        let mut lost: Vec<f64> = pairs.map(|(a, b)| (1.0 - b / a) * 100.0).collect();
+        lost.sort_by(f64::total_cmp);
+        lost
+    }
+}
+
 /// A peer, and what it costs under the loads it has a name for.
 #[derive(Clone, Debug)]
 pub struct Peer {

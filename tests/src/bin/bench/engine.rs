@@ -14,6 +14,7 @@ use detector::{detect::Engine, input::OwnedInput};
 use tests::heap::{self, cpu_time};
 
 use case::{Case, cases};
+pub use report::cpu;
 
 /// Inputs made at a time: what is made is read once, as from a ring.
 const BATCH: u64 = 16_384;

@@ -96,6 +96,13 @@ fn flood(mut small: Watch, mut large: Watch, with: &[&str], honest_act: &[&str])
 }
 
 impl Flooded {
+    /// Execs of the other cgroup that were seen all the same.
+    fn honest_execs(&self) -> usize {
+        execs(&self.small.records)
+            .filter(|exec| exec.parent.tgid == self.honest_pid)
+            .count()
+    }
+
     /// What the pass told of a cgroup.
     fn told(&self, cgroup: &Cgroup) -> Option<&[Loss]> {
         let mut throttled = self.small.scan.throttled.iter();
@@ -125,10 +132,8 @@ fn a_cgroup_that_floods_with_execs_cannot_push_out_those_of_another() {
     // To the record, whoever made it: an entire machine's worth of two moments.
     assert_eq!(flooded.seen + flooded.kept_out, flooded.produced);
     assert!(flooded.kept_out.exec > 1_000, "{:?}", flooded.kept_out);
-    let children = execs(&flooded.small.records);
-    let children = children.filter(|exec| exec.parent.tgid == flooded.honest_pid);
     assert_eq!(
-        (children.count(), flooded.told(&flooded.honest)),
+        (flooded.honest_execs(), flooded.told(&flooded.honest)),
         (40, None)
     );
     let told = flooded.told(&flooded.flooder);
@@ -149,10 +154,8 @@ fn a_cgroup_that_floods_with_forks_cannot_push_out_the_execs_of_another() {
         &["storm", "--count", "40", "/bin/true"],
     );
     assert_eq!(flooded.seen + flooded.kept_out, flooded.produced);
-    let children = execs(&flooded.small.records);
-    let children = children.filter(|exec| exec.parent.tgid == flooded.honest_pid);
     assert_eq!(
-        (children.count(), flooded.told(&flooded.honest)),
+        (flooded.honest_execs(), flooded.told(&flooded.honest)),
         (40, None)
     );
     let told = flooded.told(&flooded.flooder);

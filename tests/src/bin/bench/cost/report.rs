@@ -32,7 +32,7 @@ pub fn markdown(args: &Args, measured: &Measured) -> String {
         args.seconds,
         args.rounds,
         args.pairs,
-        cpu(),
+        cpus(),
         fs_line("/proc/sys/kernel/osrelease"),
         env!("CARGO_PKG_VERSION"),
         args.rounds,
@@ -50,14 +50,9 @@ fn fs_line(path: &str) -> String {
     text.trim().to_owned()
 }
 
-fn cpu() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let name = name.map(|name| name.trim_start_matches([' ', '\t', ':']));
+fn cpus() -> String {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{cpus} CPUs ({})", name.unwrap_or("unknown"))
+    format!("{cpus} CPUs ({})", crate::engine::cpu())
 }
 
 fn median(of: &[Spent], value: impl Fn(&Spent) -> f64) -> f64 {
@@ -182,9 +177,7 @@ fn programs(rows: &[Row]) -> String {
 fn pairs(measured: &Measured) -> String {
     let cells = |pair: &super::Pair| {
         let middle = |values: &[f64]| quantile(values, 0.5).unwrap_or(0.0);
-        let pairs = pair.without.iter().zip(&pair.with);
-        let mut lost: Vec<f64> = pairs.map(|(a, b)| (1.0 - b / a) * 100.0).collect();
-        lost.sort_by(f64::total_cmp);
+        let lost = pair.lost();
         let percent = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:+.1} %"));
         vec![
             pair.load.name(),
@@ -260,9 +253,7 @@ fn budget(measured: &Measured) -> String {
     );
     let lost = |load: Load| {
         let pair = measured.pairs.iter().find(|pair| pair.load == load)?;
-        let pairs = pair.without.iter().zip(&pair.with);
-        let lost: Vec<f64> = pairs.map(|(a, b)| (1.0 - b / a) * 100.0).collect();
-        quantile(&lost, 0.5)
+        quantile(&pair.lost(), 0.5)
     };
     let rows = [
         ("idle, ms/s", daemon(Load::Idle), 0.5),

@@ -73,7 +73,7 @@ pub fn markdown(args: &Args, measured: &[Measured]) -> String {
 }
 
 /// What kind of CPU this is.
-fn cpu() -> String {
+pub fn cpu() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text
         .lines()
