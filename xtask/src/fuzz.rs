@@ -26,12 +26,14 @@ const INPUT_BYTES: u32 = 8192;
 /// What is kept of what was ever found, for each target: every clone and every run of the tests carries it.
 const KEPT_INPUT_BYTES: u64 = 2048;
 const KEPT_INPUTS: usize = 48;
+/// What is left of a target's time is not worth less: each run begins with its whole corpus.
+const SHORTEST_RUN: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Only these; without any, all of them
     targets: Vec<String>,
-    /// How long each runs, such as 60s or 10m
+    /// CPU time each gets, such as 60s or 10m
     #[arg(long, default_value = "60s", value_parser = duration)]
     time: Duration,
     /// Take over what was found now or before, where it reaches code that the kept corpus does not
@@ -71,9 +73,14 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
 
     let mut broken = Vec::new();
     for name in &chosen {
-        steps.begin(format!("fuzz {name} for {} s", args.time.as_secs()));
+        steps.begin(format!(
+            "fuzz {name} for {} s of CPU time",
+            args.time.as_secs()
+        ));
         steps.close_line();
-        if !exec::status(&mut bench.run(name, args.time)?)?.success() {
+        let (used, held) = bench.spend(name, args.time)?;
+        steps.note(format!("{name}: {} s of CPU time", used.as_secs()));
+        if !held {
             broken.push(name.as_str());
         }
     }
@@ -138,7 +145,23 @@ impl Bench {
         self.folder.join("corpus").join(name)
     }
 
-    /// Runs one target; what it finds goes to the first corpus.
+    /// Runs one target until it has had that much CPU time, on however busy a machine: libFuzzer itself counts by the
+    /// clock on the wall. What it used, cargo's look at the build included, and whether its promises held.
+    fn spend(&self, name: &str, time: Duration) -> Result<(Duration, bool)> {
+        let before = cpu_time_of_children()?;
+        let mut used = Duration::ZERO;
+        while used < time {
+            let left = (time - used).max(SHORTEST_RUN);
+            let held = exec::status(&mut self.run(name, left)?)?.success();
+            used = cpu_time_of_children()? - before;
+            if !held {
+                return Ok((used, false));
+            }
+        }
+        Ok((used, true))
+    }
+
+    /// Runs one target for a while; what it finds goes to the first corpus.
     fn run(&self, name: &str, time: Duration) -> Result<Command> {
         let found = self.found(name);
         let artifacts = self.folder.join("artifacts").join(name);
@@ -202,6 +225,23 @@ impl Bench {
     }
 }
 
+/// CPU time of the programs that this one started and has waited for, theirs included, to 10 ms.
+fn cpu_time_of_children() -> Result<Duration> {
+    /// `cutime` and `cstime` after the name, which is in brackets; proc_pid_stat(5).
+    const FIELDS: [usize; 2] = [13, 14];
+    /// `USER_HZ`, in which the kernel tells times whatever its own tick is.
+    const TICKS_MS: u64 = 10;
+    let stat = fs::read_to_string("/proc/self/stat").context("reading /proc/self/stat")?;
+    let (_, fields) = stat
+        .rsplit_once(')')
+        .context("/proc/self/stat has a name")?;
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let ticks = FIELDS.iter().map(|at| fields.get(*at)?.parse::<u64>().ok());
+    let ticks: Option<u64> = ticks.sum();
+    let ticks = ticks.context("/proc/self/stat has times")?;
+    Ok(Duration::from_millis(ticks * TICKS_MS))
+}
+
 /// Whether libFuzzer named it, by its content (SHA-1), and nobody by what it is.
 fn is_found(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
@@ -244,6 +284,25 @@ mod tests {
         for wrong in ["", "m", "1d", "-1s", "1.5m"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_cpu_time_of_children_is_what_they_used() -> Result<()> {
+        let before = cpu_time_of_children()?;
+        // `times` tells user and system time of the shell itself and of what it started.
+        let burn = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; times";
+        let told = exec::query(exec::command("sh").args(["-c", burn])).context("a shell")?;
+        let used = (cpu_time_of_children()? - before).as_secs_f64();
+        let second = |text: &str| -> Option<f64> {
+            let (minutes, seconds) = text.strip_suffix('s')?.split_once('m')?;
+            Some(minutes.parse::<f64>().ok()? * 60.0 + seconds.parse::<f64>().ok()?)
+        };
+        let told: Option<f64> = told.split_ascii_whitespace().map(second).sum();
+        let told = told.context("times")?;
+        assert!(told > 0.05, "{told}");
+        // Each of four times is cut to 10 ms, and other tests may end children of theirs meanwhile.
+        assert!(used >= told - 0.05, "{used} of {told}");
+        Ok(())
     }
 
     #[test]
