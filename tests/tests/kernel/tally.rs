@@ -27,6 +27,18 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// Ends of processes and of threads together. Two threads of one process that end at once may each be taken for the
+    /// last, and two watches need not agree on which was: a thread's end in the one is a process's in the other.
+    pub fn ends_together(self) -> Tally {
+        Tally {
+            exit: self.exit + self.thread_end,
+            thread_end: 0,
+            ..self
+        }
+    }
+}
+
 impl std::ops::Add for Tally {
     type Output = Tally;
 
