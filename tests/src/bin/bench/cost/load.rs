@@ -1,10 +1,14 @@
-//! What keeps the host busy while something is measured. Threads of this process, and what they start; bounded by
-//! [`Running::stop`] and by dropping it.
+//! What keeps the host busy while something is measured: threads of this process, and programs that begin a lineage of
+//! their own, as those of a service do. Bounded by [`Running::stop`] and by dropping it.
+//!
+//! What is exec'ed and connected by this program itself is a suspect's: no package owns it, and an incident notes what it
+//! does. Most of a host's programs are none, so what an event costs is told for both.
 
 use std::{
+    fs::File,
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    os::unix::net::UnixStream,
+    os::unix::{fs::FileExt as _, net::UnixStream},
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -15,6 +19,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::process::Signal;
+use tests::process::Owned;
+
+/// A program of the distribution's, by whose hand [`Load::Execs`] and [`Load::Connects`] come.
+const SCRIPT: &str = include_str!("load.pl");
 
 /// A load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +34,14 @@ pub enum Load {
     Sleepers(usize),
     /// 1,000 threads that sleep, 50 execs and 50 connections a second.
     Server,
-    /// Programs started a second, each with its fork and its end; 0: as many as can be.
+    /// Programs started a second by an ordinary program, each with its fork and its end; 0: as many as can be.
     Execs(u32),
-    /// Connections opened and closed a second; 0: as many as can be.
+    /// Connections opened and closed a second by an ordinary program; 0: as many as can be.
     Connects(u32),
+    /// Programs started a second by a suspect.
+    SuspectExecs(u32),
+    /// Connections opened and closed a second by a suspect.
+    SuspectConnects(u32),
     /// Two threads that wake each other.
     Switches,
     /// A thread a CPU that computes.
@@ -37,13 +50,15 @@ pub enum Load {
 
 impl Load {
     /// What the daemon's cost is told under.
-    pub const PACED: [Load; 8] = [
+    pub const PACED: [Load; 10] = [
         Load::Idle,
         Load::Sleepers(2_000),
         Load::Sleepers(10_000),
         Load::Server,
         Load::Execs(500),
         Load::Connects(2_000),
+        Load::SuspectExecs(500),
+        Load::SuspectConnects(2_000),
         Load::Switches,
         Load::Burn,
     ];
@@ -72,6 +87,8 @@ impl Load {
             Load::Execs(rate) => format!("{rate} execs/s"),
             Load::Connects(0) => "connects".to_owned(),
             Load::Connects(rate) => format!("{rate} connects/s"),
+            Load::SuspectExecs(rate) => format!("{rate} execs/s of a suspect"),
+            Load::SuspectConnects(rate) => format!("{rate} connects/s of a suspect"),
             Load::Switches => "context switches".to_owned(),
             Load::Burn => "every CPU computes".to_owned(),
         }
@@ -81,8 +98,8 @@ impl Load {
     pub fn unit(self) -> Option<&'static str> {
         match self {
             Load::Idle | Load::Sleepers(_) | Load::Server => None,
-            Load::Execs(_) => Some("exec"),
-            Load::Connects(_) => Some("connect"),
+            Load::Execs(_) | Load::SuspectExecs(_) => Some("exec"),
+            Load::Connects(_) | Load::SuspectConnects(_) => Some("connect"),
             Load::Switches => Some("switch"),
             Load::Burn => Some("round"),
         }
@@ -94,6 +111,8 @@ pub struct Running {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
+    /// Programs, each with the file in which it counts.
+    programs: Vec<(Owned, File)>,
 }
 
 impl Running {
@@ -106,18 +125,24 @@ impl Running {
             stop: Arc::default(),
             done: Arc::default(),
             threads: Vec::new(),
+            programs: Vec::new(),
         };
         match load {
             Load::Idle => {}
             Load::Sleepers(threads) => running.sleepers(threads)?,
             Load::Server => {
                 running.sleepers(1_000)?;
-                running.execs(50, 1)?;
-                running.connects(50)?;
+                running.program("execs", 50)?;
+                running.program("connects", 50)?;
             }
-            Load::Execs(0) => running.execs(0, 2)?,
-            Load::Execs(rate) => running.execs(rate, 1)?,
-            Load::Connects(rate) => running.connects(rate)?,
+            Load::Execs(0) => {
+                running.program("execs", 0)?;
+                running.program("execs", 0)?;
+            }
+            Load::Execs(rate) => running.program("execs", rate)?,
+            Load::Connects(rate) => running.program("connects", rate)?,
+            Load::SuspectExecs(rate) => running.execs(rate)?,
+            Load::SuspectConnects(rate) => running.connects(rate)?,
             Load::Switches => running.switches()?,
             Load::Burn => running.burn()?,
         }
@@ -126,7 +151,14 @@ impl Running {
 
     /// How often it did what it does.
     pub fn done(&self) -> u64 {
-        self.done.load(Ordering::Relaxed)
+        let of_programs = self.programs.iter().map(|(_, counts)| {
+            let mut count = [0; 8];
+            // Nothing is there before it has done anything.
+            counts
+                .read_exact_at(&mut count, 0)
+                .map_or(0, |()| u64::from_le_bytes(count))
+        });
+        self.done.load(Ordering::Relaxed) + of_programs.sum::<u64>()
     }
 
     /// Ends it.
@@ -140,6 +172,13 @@ impl Running {
             thread.thread().unpark();
             let _ = thread.join();
         }
+        for (program, _) in &mut self.programs {
+            // A paced one has seen the end of its input. The others are killed: runuser would tell of any other signal.
+            if program.wait(Duration::from_millis(200)).is_err() {
+                let _ = program.signal(Signal::KILL);
+            }
+        }
+        self.programs.clear();
     }
 
     /// One more thread. Loads need little stack, and some many threads.
@@ -164,20 +203,38 @@ impl Running {
         Ok(())
     }
 
-    fn execs(&mut self, rate: u32, threads: u32) -> Result<()> {
-        for _ in 0..threads {
-            self.spawn(move |stop, done| {
-                let mut pace = Pace::of(rate);
-                while !stop.load(Ordering::Relaxed) {
-                    let status = Command::new("/bin/true").stdin(Stdio::null()).status();
-                    if status.is_ok_and(|status| status.success()) {
-                        done.fetch_add(1, Ordering::Relaxed);
-                    }
-                    pace.wait();
+    /// A program of the distribution's, in a session of its own, paced by this one.
+    fn program(&mut self, what: &str, rate: u32) -> Result<()> {
+        let pace = if rate == 0 { "full" } else { "paced" };
+        let counts = tempfile::tempfile().context("a file to count in")?;
+        let mut perl = Command::new("runuser");
+        perl.args(["-u", "nobody", "--", "perl", "-e", SCRIPT, what, pace]);
+        perl.stdin(Stdio::piped()).stdout(counts.try_clone()?);
+        let mut program = Owned::start("perl", &mut perl, Signal::KILL)?;
+        let input = program.child().stdin.take();
+        self.programs.push((program, counts));
+        let Some(mut input) = input.filter(|_| rate > 0) else {
+            return Ok(());
+        };
+        self.spawn(move |stop, _| {
+            let mut pace = Pace::of(rate);
+            while !stop.load(Ordering::Relaxed) && input.write_all(b".").is_ok() {
+                pace.wait();
+            }
+        })
+    }
+
+    fn execs(&mut self, rate: u32) -> Result<()> {
+        self.spawn(move |stop, done| {
+            let mut pace = Pace::of(rate);
+            while !stop.load(Ordering::Relaxed) {
+                let status = Command::new("/bin/true").stdin(Stdio::null()).status();
+                if status.is_ok_and(|status| status.success()) {
+                    done.fetch_add(1, Ordering::Relaxed);
                 }
-            })?;
-        }
-        Ok(())
+                pace.wait();
+            }
+        })
     }
 
     fn connects(&mut self, rate: u32) -> Result<()> {
@@ -261,9 +318,6 @@ impl Pace {
     }
 
     fn wait(&mut self) {
-        if self.every.is_zero() {
-            return;
-        }
         self.next = (self.next + self.every).max(Instant::now() - self.every);
         thread::sleep(self.next.saturating_duration_since(Instant::now()));
     }

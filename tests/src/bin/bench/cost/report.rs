@@ -22,8 +22,8 @@ pub fn markdown(args: &Args, measured: &Measured) -> String {
          nothing and run beside them. *MiB*: proportional share of resident memory (`Pss`), the rings' pages included.\n\
          Medians of {} rounds, the loads in turns.\n\n\
          ## Against the budget\n\n{}\n\
-         ## Under load\n\nA connection is on loopback, so both its ends count: ten changes of state, and six packets each way, which are looked into\n\
-         because the load is itself a program that no package owns.\n\n{}\n```\n{}```\n\n\
+         ## Under load\n\nA connection is on loopback, so both its ends count: ten changes of state. A suspect's packets are looked into as\n\
+         well, six each way, and its incident notes what it starts; the others are the distribution's `perl` in a session of its own.\n\n{}\n```\n{}```\n\n\
          ## One run of each program\n\nns, over all loads together. `task` runs once for each thread and pass.\n\n{}\n\
          ## What the load loses\n\nEach load at full speed, without the daemon and with it, in turns; two seconds each. What it loses \
          is told of each pair:\nthe median, and the best and worst. The machine's own noise is in it.\n\n{}\n\
@@ -63,7 +63,7 @@ fn median(of: &[Spent], value: impl Fn(&Spent) -> f64) -> f64 {
 /// What one event takes over idle, µs: the daemon, and the kernel.
 fn per_event(row: &Row, idle: Option<&Row>) -> Option<(f64, f64)> {
     row.load.unit()?;
-    if !matches!(row.load, Load::Execs(_) | Load::Connects(_)) {
+    if matches!(row.load, Load::Switches | Load::Burn) {
         return None;
     }
     let of = |row: &Row, value: fn(&Spent) -> f64| median(&row.spent, value);
