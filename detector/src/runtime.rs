@@ -24,7 +24,7 @@ use crate::{
     enrich::{self, Answer, Enricher},
     event, host,
     input::{Input, Scan, ScriptFacts},
-    kernel::{Facts, Loaded, Plan, Probe, Sizes, State, WatchError, privilege},
+    kernel::{self, Facts, Loaded, Plan, Probe, Sizes, State, WatchError, privilege},
     loss::{self, Losses},
     metrics::{self, Scrape, Tally},
     output::Output,
@@ -438,6 +438,8 @@ impl Runtime {
                 let probes = self.loaded.status.attached().count();
                 tracing::info!(probes, processes = told, missed, "detector ready");
                 self.report.ready();
+                // Looking around took memory, and code, that watching does not.
+                kernel::give_memory_back();
             }
         }
         self.act();

@@ -153,7 +153,7 @@ impl Loaded {
             probes: plan.probes.iter().map(attach).collect(),
         };
         drop(btf);
-        give_memory_back();
+        super::give_memory_back();
         #[cfg(feature = "bpf-log")]
         let logger = aya_log::EbpfLogger::init(&mut ebpf)
             .inspect_err(|error| tracing::warn!(%error, "the probes do not log"))
@@ -315,17 +315,6 @@ impl Loaded {
         &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
     {
         program(&mut self.ebpf, probe)
-    }
-}
-
-/// Gives what is free back to the kernel. Parsing the kernel's types takes 30 MB for half a second, for one; the allocator
-/// would keep them.
-#[expect(unsafe_code, reason = "malloc_trim has no safe interface")]
-pub fn give_memory_back() {
-    // SAFETY: always callable; it only returns free pages to the kernel.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
 
