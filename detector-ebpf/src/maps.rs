@@ -27,11 +27,11 @@ pub static OFFSETS: Offsets = Offsets::NONE;
 #[unsafe(no_mangle)]
 pub static THROTTLE: u32 = 0;
 
-/// Exec, fork, exit and thread-end records. 4 MiB hold 5,000 execs of average size with their
-/// forks and exits; the reader comes every 50 ms, so 100,000 execs a second fit. Full: the record
-/// is dropped and counted by kind.
+/// Exec, fork, exit and thread-end records. 2 MiB hold 3,300 execs of average size with their
+/// forks and exits; the reader comes every 50 ms, so 66,000 execs a second fit, and more by its being woken at a quarter.
+/// Full: the record is dropped and counted by kind.
 #[map]
-pub static PROCESS_RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+pub static PROCESS_RING: RingBuf = RingBuf::with_byte_size(2 << 20, 0);
 
 /// Connection records, apart so that a connection flood cannot push out execs. 1 MiB hold 8,192.
 /// Full: the record is dropped and counted.
@@ -46,7 +46,7 @@ pub static DOZING: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
 
-/// Where an exec record is put together: 1.8 KB do not fit the 512-byte stack.
+/// Where an exec record is put together: it does not fit the 512-byte stack.
 #[map]
 pub static EXEC_SCRATCH: PerCpuArray<ExecRecord> = PerCpuArray::with_max_entries(1, 0);
 

@@ -4,19 +4,24 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{Header, Process};
 
-/// Bytes kept of the path given to `execve` and of the interpreter's path, NUL included.
+/// Bytes kept of the path given to `execve` and of the interpreter's path, NUL included while they are read.
 pub const PATH_BYTES: usize = 256;
-/// Bytes kept of the file's own name, NUL included (a Linux name has at most 255).
+/// Bytes kept of the file's own name, NUL included while it is read (a Linux name has at most 255).
 pub const NAME_BYTES: usize = 64;
 /// Bytes kept of argv. The average command line is 60 bytes; 1 KiB holds the 99.9th percentile.
 pub const ARGS_BYTES: usize = 1024;
+/// Room for the texts of a record: more than they take, so that it can be indexed by masks, which every kernel's verifier
+/// follows.
+pub const TEXT_BYTES: usize = 4096;
 
 /// [`Exec::flags`]: the file lies in the writable layer of an overlay: not part of the image.
 pub const FLAG_OVERLAY_UPPER: u32 = 1 << 0;
-/// [`Exec::flags`]: `filename` was longer than its slot.
+/// [`Exec::flags`]: the path given to `execve` was longer than is kept.
 pub const FLAG_FILENAME_TRUNCATED: u32 = 1 << 1;
 
-/// What was executed and by whom. `args_bytes` bytes of argv follow it in the record.
+/// What was executed and by whom. Its texts follow it in the record, without NUL and without gaps: the file's own name, the
+/// path as passed to `execve` (the script for a script), the path of the loaded file where that is another one, and argv,
+/// NUL-separated. A third of the size that slots for the longest took, for an average command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Exec {
@@ -72,29 +77,28 @@ pub struct Exec {
     pub args_total_bytes: u32,
     /// Bytes of argv sent.
     pub args_bytes: u32,
-    /// Bytes used in `filename`, NUL excluded.
+    /// Bytes of the loaded file's name in its folder.
+    pub name_bytes: u32,
+    /// Bytes of the path as passed to `execve`.
     pub filename_bytes: u32,
-    /// Bytes used in `interpreter`, NUL excluded; 0: not a script.
+    /// Bytes of the path of the loaded file; 0: not a script.
     pub interpreter_bytes: u32,
+    /// Zero.
+    pub reserved: u32,
     /// `comm` after the exec.
     pub comm: [u8; 16],
-    /// Name of the loaded file in its folder, NUL-terminated.
-    pub name: [u8; NAME_BYTES],
-    /// Path as passed to `execve`: the script for a script.
-    pub filename: [u8; PATH_BYTES],
-    /// Path of the loaded file where it differs from `filename`.
-    pub interpreter: [u8; PATH_BYTES],
 }
 
-/// The longest record: where the kernel side puts one together.
+/// Where the kernel side puts a record together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ExecRecord {
     /// The fixed part.
     pub exec: Exec,
-    /// argv, NUL-separated; sent up to `args_bytes`.
-    pub args: [u8; ARGS_BYTES],
+    /// Its texts.
+    pub text: [u8; TEXT_BYTES],
 }
 
-const _: () = assert!(size_of::<Exec>() == 760);
-const _: () = assert!(size_of::<ExecRecord>() == size_of::<Exec>() + ARGS_BYTES);
+const _: () = assert!(size_of::<Exec>() == 192);
+const _: () = assert!(size_of::<ExecRecord>() == size_of::<Exec>() + TEXT_BYTES);
+const _: () = assert!(NAME_BYTES + 2 * PATH_BYTES + ARGS_BYTES < TEXT_BYTES);

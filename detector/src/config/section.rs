@@ -131,7 +131,7 @@ pub struct Kernel {
 impl Default for Kernel {
     fn default() -> Self {
         Kernel {
-            process_ring_bytes: 4 << 20,
+            process_ring_bytes: 2 << 20,
             network_ring_bytes: 1 << 20,
             drain_interval_ms: 50,
             scan_interval_ms: 1000,

@@ -22,14 +22,9 @@ pub fn decode(bytes: &[u8]) {
         Record::ThreadEnd(end) => is_prefix(end, bytes),
         Record::Connection(connection) => is_prefix(connection, bytes),
         Record::Exec(exec) => {
-            assert!(bytes[size_of::<event::Exec>()..].starts_with(&exec.args));
-            for kept in [&exec.name, &exec.filename]
-                .into_iter()
-                .chain(&exec.interpreter)
-            {
-                assert!(kept.is_empty() || holds(bytes, kept));
-            }
-            assert!(!exec.name.contains(&0));
+            let interpreter = exec.interpreter.as_deref().unwrap_or_default();
+            let texts = [&exec.name, &exec.filename, interpreter, &exec.args].concat();
+            assert!(bytes[size_of::<event::Exec>()..].starts_with(&texts));
         }
         Record::Payload(payload) => {
             assert!(payload.bytes.is_empty() || holds(bytes, &payload.bytes));

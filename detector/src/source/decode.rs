@@ -75,8 +75,8 @@ pub fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
     })?;
     match header.kind {
         kind::EXEC => {
-            let (fixed, args) = fixed::<event::Exec>(bytes, header)?;
-            Ok(Record::Exec(Box::new(exec(&fixed, args))))
+            let (fixed, texts) = fixed::<event::Exec>(bytes, header)?;
+            Ok(Record::Exec(Box::new(exec(&fixed, texts))))
         }
         kind::FORK => Ok(Record::Fork(fixed(bytes, header)?.0)),
         kind::EXIT => Ok(Record::Exit(fixed(bytes, header)?.0)),
@@ -99,8 +99,14 @@ pub fn device(kernel: u32) -> u64 {
     rustix::fs::makedev(kernel >> 20, kernel & 0xf_ffff)
 }
 
-fn exec(fixed: &event::Exec, args: &[u8]) -> Exec {
-    let args = &args[..args.len().min(fixed.args_bytes as usize)];
+fn exec(fixed: &event::Exec, mut texts: &[u8]) -> Exec {
+    let mut text = |bytes: u32| {
+        let (text, rest) = texts.split_at(texts.len().min(bytes as usize));
+        texts = rest;
+        text
+    };
+    let (name, filename) = (text(fixed.name_bytes), text(fixed.filename_bytes));
+    let (interpreter, args) = (text(fixed.interpreter_bytes), text(fixed.args_bytes));
     Exec {
         at_ns: fixed.header.time_ns,
         observed: Observed::Live,
@@ -121,11 +127,10 @@ fn exec(fixed: &event::Exec, args: &[u8]) -> Exec {
             fs_magic: fixed.fs_magic,
             overlay_upper: fixed.flags & exec::FLAG_OVERLAY_UPPER != 0,
         },
-        name: until_nul(&fixed.name),
-        filename: prefix(&fixed.filename, fixed.filename_bytes),
+        name: name.into(),
+        filename: filename.into(),
         filename_truncated: fixed.flags & exec::FLAG_FILENAME_TRUNCATED != 0,
-        interpreter: (fixed.interpreter_bytes > 0)
-            .then(|| prefix(&fixed.interpreter, fixed.interpreter_bytes)),
+        interpreter: (fixed.interpreter_bytes > 0).then(|| interpreter.into()),
         args: args.into(),
         args_total_bytes: fixed.args_total_bytes,
         comm: fixed.comm,
@@ -164,13 +169,6 @@ fn prefix(slot: &[u8], len: u32) -> Box<[u8]> {
     slot[..slot.len().min(len as usize)].into()
 }
 
-fn until_nul(slot: &[u8]) -> Box<[u8]> {
-    slot.split(|&byte| byte == 0)
-        .next()
-        .unwrap_or_default()
-        .into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,13 +181,10 @@ mod tests {
         fixed.dev = 8 << 20 | 1;
         fixed.loginuid = u32::MAX;
         fixed.static_prio = 139;
-        fixed.filename[..6].copy_from_slice(b"./x\x1b\n\xff");
-        fixed.filename_bytes = 6;
+        (fixed.name_bytes, fixed.filename_bytes) = (1, 6);
         fixed.args_total_bytes = 9;
         fixed.args_bytes = 4;
-        let mut bytes = fixed.as_bytes().to_vec();
-        bytes.extend(b"a\0b\0rest");
-        bytes
+        [fixed.as_bytes(), b"x", b"./x\x1b\n\xff", b"a\0b\0", b"rest"].concat()
     }
 
     #[test]
@@ -197,7 +192,10 @@ mod tests {
         let Ok(Record::Exec(exec)) = record(&exec_record()) else {
             panic!("the record is an exec");
         };
-        assert_eq!(&*exec.filename, b"./x\x1b\n\xff");
+        assert_eq!(
+            (&*exec.name, &*exec.filename),
+            (&b"x"[..], &b"./x\x1b\n\xff"[..])
+        );
         assert_eq!((&*exec.args, exec.args_total_bytes), (&b"a\0b\0"[..], 9));
         assert_eq!(exec.executable.id.dev, rustix::fs::makedev(8, 1));
         assert_eq!(
@@ -207,9 +205,36 @@ mod tests {
     }
 
     #[test]
+    fn a_script_has_two_paths_and_texts_that_are_cut_short_are_empty_from_there() {
+        let mut fixed = event::Exec::new_zeroed();
+        fixed.header.kind = kind::EXEC;
+        (fixed.name_bytes, fixed.filename_bytes) = (4, 4);
+        (fixed.interpreter_bytes, fixed.args_bytes) = (9, 3);
+        let whole = [fixed.as_bytes(), b"dash", b"./do", b"/bin/dash", b"a\0b"].concat();
+        let texts = |bytes: &[u8]| match record(bytes) {
+            Ok(Record::Exec(exec)) => (exec.name, exec.filename, exec.interpreter, exec.args),
+            other => panic!("{other:?} is no exec"),
+        };
+        let boxed = |text: &[u8]| -> Box<[u8]> { text.into() };
+        assert_eq!(
+            texts(&whole),
+            (
+                boxed(b"dash"),
+                boxed(b"./do"),
+                Some(boxed(b"/bin/dash")),
+                boxed(b"a\0b")
+            )
+        );
+        assert_eq!(
+            texts(&whole[..192 + 6]),
+            (boxed(b"dash"), boxed(b"./"), Some(boxed(b"")), boxed(b""))
+        );
+    }
+
+    #[test]
     fn any_bytes_give_a_record_or_an_error_and_never_a_panic() {
         let whole = exec_record();
-        for cut in 0..760 {
+        for cut in 0..192 {
             assert_eq!(
                 record(&whole[..cut]),
                 Err(DecodeError::Short {

@@ -25,7 +25,7 @@ use rustix::{
 
 /// The sizes the daemon uses by default.
 pub const DEFAULT_SIZES: Sizes = Sizes {
-    process_ring_bytes: 4 << 20,
+    process_ring_bytes: 2 << 20,
     network_ring_bytes: 1 << 20,
     open_sockets: 16_384,
     listening_ports: 1_024,
