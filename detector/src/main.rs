@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("detector: {error:#}");
-            ExitCode::from(command::CANNOT_RUN)
+            ExitCode::from(command::exit_code(&error))
         }
     }
 }

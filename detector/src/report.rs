@@ -299,9 +299,9 @@ impl Report {
     }
 
     /// The last event, then everything queued is delivered, for at most `patience`.
-    pub async fn stop(mut self, now: Clock, patience: Duration) {
+    pub async fn stop(mut self, why: &str, now: Clock, patience: Duration) {
         self.supervisor.stopping();
-        let event = event::stopped("stop", now.unix_ns, &self.host, &mut self.sequence);
+        let event = event::stopped(why, now.unix_ns, &self.host, &mut self.sequence);
         self.send(event);
         self.state.close().await;
         for (sink, counters) in self.delivery.stop(patience).await {

@@ -81,6 +81,11 @@ pub enum RunError {
     /// The BPF object could not be loaded at all.
     #[error(transparent)]
     Load(#[from] crate::kernel::LoadError),
+    /// An essential probe hangs no more where it was attached, and the right to attach it was given up.
+    #[error(
+        "the probe `{0}` was detached from outside: this ends with status 75, to be started again with all probes"
+    )]
+    Detached(&'static str),
     /// A pass over the tasks failed.
     #[error(transparent)]
     Scan(#[from] crate::source::scan::ScanError),
@@ -204,10 +209,15 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     runtime.learned(&before);
     runtime.first_pass()?;
     runtime.recall(before, started);
-    runtime
+    let served = runtime
         .serve(options, &kernel, &mut answers, &mut told, &mut scrapes)
-        .await?;
-    runtime.stop().await
+        .await;
+    if let Err(error @ RunError::Scan(_)) = &served {
+        runtime
+            .report
+            .degraded(&format!("it ends: {error}"), None, Clock::now());
+    }
+    runtime.stop(served).await
 }
 
 fn load(facts: &Facts, plan: &Plan, config: &Config) -> Result<Loaded, RunError> {
@@ -241,6 +251,11 @@ fn load(facts: &Facts, plan: &Plan, config: &Config) -> Result<Loaded, RunError>
     } else {
         Err(RunError::Essentials(missing))
     }
+}
+
+/// How long this run lasts, ns.
+fn uptime_ns(started: Clock) -> u64 {
+    Clock::now().boot_ns.saturating_sub(started.boot_ns)
 }
 
 /// Waits for a timer; without one, for ever.
@@ -297,6 +312,9 @@ impl Runtime {
                     let taken = self.drain();
                     self.rest(&drain, doze.drained(taken), &mut doze)?;
                     self.pass()?;
+                    if let Some(probe) = self.integrity.to_attach_again(uptime_ns(self.started)) {
+                        return Err(RunError::Detached(probe.name()));
+                    }
                     if record::is_over(&options.record, &mut self.recorder) {
                         return Ok(());
                     }
@@ -546,13 +564,21 @@ impl Runtime {
         tracing::info!("configuration reloaded");
     }
 
-    /// Takes what is left in the rings, tells it, and flushes.
-    async fn stop(mut self) -> Result<(), RunError> {
+    /// Takes what is left in the rings, tells it, and flushes. What was served ends the same way, however it ended.
+    async fn stop(mut self, served: Result<(), RunError>) -> Result<(), RunError> {
         self.drain();
         for baseline in self.engine.baselines() {
             self.report.state().save(baseline);
         }
-        self.report.stop(Clock::now(), FLUSH).await;
-        self.recorder.map_or(Ok(()), record::finish)
+        let why = match &served {
+            Err(RunError::Detached(probe)) => format!("to attach the probe `{probe}` again"),
+            _ => "stop".to_owned(),
+        };
+        self.report.stop(&why, Clock::now(), FLUSH).await;
+        if let Err(RunError::Detached(_)) = &served {
+            // A descriptor was closed under it and may be another's by now: the kernel closes what is left.
+            std::mem::forget(self.loaded);
+        }
+        served.and(self.recorder.map_or(Ok(()), record::finish))
     }
 }

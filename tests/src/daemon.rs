@@ -219,7 +219,16 @@ impl Daemon {
         if !self.process.has_exited() {
             self.process.signal(Signal::TERM)?;
         }
-        let status = self.process.wait(DRAIN_WITHIN);
+        let status = self.ends_within(DRAIN_WITHIN);
+        status.with_context(|| format!("SIGTERM did not end it; {}", self.account()))
+    }
+
+    /// Its exit status once it has ended by itself. Everything it said is then in the record.
+    ///
+    /// # Errors
+    /// When it still runs after `patience`: it is killed then.
+    pub fn ends_within(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let status = self.process.wait(patience);
         if status.is_err() {
             self.process.end()?;
         }
@@ -229,7 +238,7 @@ impl Daemon {
             record = self.shared.look_again(record, deadline);
         }
         drop(record);
-        status.with_context(|| format!("SIGTERM did not end it; {}", self.account()))
+        status
     }
 
     /// What the daemon said, for a failure that explains itself.

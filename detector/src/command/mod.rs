@@ -28,12 +28,23 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     config::{self, Config},
     incident::Severity,
+    runtime::RunError,
 };
 
 /// Exit code: it runs, but something is missing.
 pub const DEGRADED: u8 = 1;
 /// Exit code: it cannot run.
 pub const CANNOT_RUN: u8 = 2;
+/// Exit code: an essential probe was detached from outside, which only a new start can attach. `EX_TEMPFAIL` of sysexits.h.
+pub const START_AGAIN: u8 = 75;
+
+/// What the program ends with after this error.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(RunError::Detached(_)) => START_AGAIN,
+        _ => CANNOT_RUN,
+    }
+}
 
 /// Notices from inside the kernel when something eats the machine, and whose fault it is.
 #[derive(Debug, Parser)]

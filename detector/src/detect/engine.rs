@@ -421,7 +421,7 @@ impl Engine {
                 self.judge_load(scan, pass, out);
             }
         }
-        self.book.lost(&scan.losses, &self.world);
+        self.book.lost(&scan.losses, &scan.throttled, &self.world);
         if let Some(losses) = self.loss.pass(scan.at_ns, &scan.losses, &scan.throttled) {
             out.push(Output::Finding(Finding {
                 kind: FindingType::EventLoss,

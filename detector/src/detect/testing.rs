@@ -7,7 +7,7 @@ use crate::{
     incident::{Finding, FindingType, Incident, Severity},
     input::{
         Accepts, Exec, Executable, ExecutableFacts, ExecutableId, Host, Input, Integrity, Loss,
-        Observed, Owner, ProcessFacts, ProcessKey, Scan, ScriptFacts, Sha256,
+        Observed, Owner, ProcessFacts, ProcessKey, Scan, ScriptFacts, Sha256, Throttled,
     },
     output::{Change, Enrich, Output, Watch},
 };
@@ -203,6 +203,7 @@ pub struct Bench {
     pub cpus: u32,
     pub load: Vec<event::Task>,
     pub losses: Vec<Loss>,
+    pub throttled: Vec<Throttled>,
     pub accepts: Vec<Accepts>,
     pub host: Host,
 }
@@ -221,6 +222,7 @@ impl Bench {
             cpus: 2,
             load: Vec::new(),
             losses: Vec::new(),
+            throttled: Vec::new(),
             accepts: Vec::new(),
             host: Host::default(),
         };
@@ -359,7 +361,7 @@ impl Bench {
             accepts: std::mem::take(&mut self.accepts),
             host: self.host,
             losses: std::mem::take(&mut self.losses),
-            throttled: Vec::new(),
+            throttled: std::mem::take(&mut self.throttled),
         };
         self.apply(Input::Scan(&scan));
     }

@@ -94,6 +94,15 @@ impl Case {
         })
     }
 
+    /// Whether one of its processes runs in that cgroup.
+    pub(super) fn is_in(&self, cgroup_id: u64, world: &World) -> bool {
+        let mut processes = self.members.iter();
+        processes.any(|member| {
+            let process = world.table.get(member.key);
+            process.is_some_and(|process| process.cgroup_id == Some(cgroup_id))
+        })
+    }
+
     /// Whether something in it is more than load.
     pub(super) fn is_suspect(&self) -> bool {
         self.members.iter().any(|member| member.watched)

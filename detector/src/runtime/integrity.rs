@@ -23,6 +23,9 @@ use crate::{
 
 /// Passes between two looks at links and files.
 const LOOK: u64 = 10;
+/// A run lasts this long before it ends to have a probe attached again, ns: whoever detaches it each time costs two starts
+/// a minute, and not the machine.
+const RUNS_AT_LEAST_NS: u64 = 30_000_000_000;
 
 /// What is remembered of earlier looks.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Integrity {
     /// `None`: there is no fork probe to compare with.
     rings: Option<Rings>,
     links: Links,
+    /// An essential probe that was detached.
+    detached: Option<Probe>,
     config: Settled<Option<[u8; 32]>>,
     program: Settled<OwnProgram>,
     passes: u64,
@@ -47,6 +52,7 @@ impl Integrity {
             schedstat: Reread::open("/proc/self/schedstat"),
             rings: has_forks.then(|| Rings::since(now.boot_ns)),
             links: Links::held(loaded),
+            detached: None,
             config: Settled::default(),
             program,
             passes: 0,
@@ -61,6 +67,11 @@ impl Integrity {
 
     pub(super) fn continued(&mut self) {
         self.gaps.continued();
+    }
+
+    /// The probe that only a new start can attach again, once this run has lasted long enough.
+    pub(super) fn to_attach_again(&self, uptime_ns: u64) -> Option<Probe> {
+        self.detached.filter(|_| uptime_ns >= RUNS_AT_LEAST_NS)
     }
 
     /// The configuration was read again: what lies there now is explained, in force or refused.
@@ -134,8 +145,14 @@ impl Runtime {
             return;
         }
         for program in self.integrity.links.gone(&self.loaded) {
-            let reason =
-                format!("the probe `{program}` was detached from outside: restart the detector");
+            let mut probes = Probe::ALL.into_iter();
+            let essential = probes.find(|probe| probe.is_essential() && probe.name() == program);
+            let what_now = match essential {
+                Some(_) => "the detector ends, to be started again with it",
+                None => "restart the detector",
+            };
+            self.integrity.detached = essential.or(self.integrity.detached);
+            let reason = format!("the probe `{program}` was detached from outside: {what_now}");
             self.tampered(&reason, now);
         }
         self.enricher.own_files(self.config_path.clone());

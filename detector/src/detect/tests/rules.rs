@@ -5,7 +5,7 @@ use crate::{
         BOOT_UNIX_S, Bench, SECOND, argv, child_of, file_id, kernel_thread, key, memfd, said, web,
     },
     incident::{FindingType, Severity},
-    input::{Exec, Loss, Observed, ProcessKey},
+    input::{Exec, Loss, Observed, ProcessKey, Throttled},
     output::Change,
 };
 
@@ -382,4 +382,49 @@ fn loss_is_a_finding_and_lowers_the_confidence_of_what_it_overlaps() {
         count: 12,
     }];
     assert_eq!(confidence(true), (1, 0.56, Some(losses)));
+}
+
+#[test]
+fn what_a_cgroup_lost_by_flooding_lowers_the_confidence_of_its_own_incidents_alone() {
+    // An incident in cgroup 7, open when execs of `cgroup_id` were throttled, or opened after that.
+    let seen = |cgroup_id: u64, before: bool| {
+        let mut bench = Bench::new();
+        let lose = |bench: &mut Bench| {
+            let loss = |count| Loss {
+                class: "exec_throttled",
+                count,
+            };
+            bench.losses = vec![loss(12)];
+            bench.throttled = vec![Throttled {
+                cgroup_id,
+                cgroup: None,
+                losses: vec![loss(if cgroup_id == 0 { 0 } else { 12 })],
+                unbilled_ns: 0,
+            }];
+            bench.second();
+        };
+        if before {
+            lose(&mut bench);
+        }
+        let process = child_of(&mut bench, INIT, "/opt/x", |exec| {
+            exec.executable.nlink = 0;
+            exec.cgroup_id = Some(7);
+        });
+        bench.second();
+        if !before {
+            lose(&mut bench);
+            // It is told with the next news: the end.
+            bench.exit(process, 0);
+            for _ in 0..600 {
+                bench.second();
+            }
+        }
+        let incidents = bench.incidents();
+        let (_, incident) = incidents.last().expect("deleted");
+        incident.confidence
+    };
+    assert_eq!([7, 8].map(|of| seen(of, true)), [0.56, 0.7]);
+    assert_eq!([7, 8].map(|of| seen(of, false)), [0.56, 0.7]);
+    // Whose they were is not known: they may be anybody's.
+    assert_eq!(seen(0, true), 0.56);
 }

@@ -90,17 +90,20 @@ fn a_loss_of_the_last_minute_belongs_to_an_incident_and_an_older_one_does_not() 
 }
 
 #[test]
-fn two_hundred_and_fifty_six_losses_are_remembered() {
+fn a_thousand_and_twenty_four_losses_are_remembered() {
     let mut bench = Bench::new();
     let loss = Loss {
         class: "exec_dropped",
         count: 1,
     };
-    bench.losses = vec![loss; 300];
+    bench.losses = vec![loss; 1_100];
     bench.second();
     run(&mut bench, 900, "/dev/shm/x", 33);
     let seen = last(&bench).loss.expect("declared");
-    let expected = Loss { count: 256, ..loss };
+    let expected = Loss {
+        count: 1_024,
+        ..loss
+    };
     assert_eq!(seen.losses, [expected]);
 }
 
