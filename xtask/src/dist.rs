@@ -4,9 +4,9 @@
 //! Manual pages and completions are written by the program itself, from its command line; the BPF object inside it is the same
 //! for every machine.
 
-mod cross;
 mod lifecycle;
 mod machine;
+mod needs;
 mod pack;
 mod recipe;
 mod sbom;
@@ -14,7 +14,7 @@ mod sbom;
 use crate::bpf::Logging;
 use crate::exec::{self, Steps};
 use crate::setup::{self, Needs};
-use crate::{build, unit};
+use crate::{build, cross, unit};
 use anyhow::{Context as _, Result};
 use lifecycle::Packages;
 use std::env::consts::ARCH;
@@ -44,9 +44,16 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
     let folder = build::daemon(&mut steps, setup, Needs::Build, Logging::Off, &["detector"])?;
     // This machine's writes the manual, whomever the packages are for.
     let native = folder.join("detector");
-    let detector = match (&target, &compiler) {
-        (Some(target), Some(compiler)) => compiler.build(&mut steps, target)?,
-        _ => native.clone(),
+    let detector = match &compiler {
+        Some(compiler) => {
+            let mut cross = compiler.build();
+            cross.args(["--release", "--bins", "--package", "detector"]);
+            steps.run(&mut cross)?;
+            let detector = compiler.built("release")?.join("detector");
+            needs::check(&detector)?;
+            detector
+        }
+        None => native.clone(),
     };
     let dist = exec::target_dir()?.join("dist");
     let _ = fs::remove_dir_all(&dist);

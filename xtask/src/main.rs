@@ -6,6 +6,7 @@ mod bpf;
 mod build;
 mod chores;
 mod cli;
+mod cross;
 mod demo;
 mod dist;
 mod exec;

@@ -1,6 +1,7 @@
 //! What becomes of a machine when the package is installed, upgraded and removed.
 
 use super::machine::{self, Machine};
+use super::needs;
 use crate::exec::Steps;
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,6 @@ use std::path::{Path, PathBuf};
 const CONFIGURATION: &str = "umask 027; printf '[sink.archive]\\ntype = \"file\"\\npath = \"/var/log/detector/events.ndjson\"\\n' \
                              > /etc/detector/detector.toml && chgrp detector /etc/detector/detector.toml && systemctl restart detector";
 const ARCHIVED: &str = "/var/log/detector/events.ndjson";
-/// The newest C library that Red Hat's and Amazon's systems of version 9 and 2023 have.
-const GLIBC: (u32, u32) = (2, 34);
 
 /// One package and an earlier version of it, as a machine sees them.
 pub struct Packages {
@@ -177,18 +176,13 @@ pub fn red_hat(steps: &mut Steps, packages: &Packages, deb: &Packages) -> Result
     let needs = trial
         .machine
         .run(&format!("rpm -qp --requires {}", packages.current))?;
-    let newest = newest_glibc(&needs).context("it does not say which C library it needs")?;
-    ensure!(
-        newest <= GLIBC,
-        "it needs a C library of version {newest:?}, newer than {GLIBC:?}:\n{needs}"
-    );
+    let (major, minor) = needs::glibc(&needs)?;
     ensure!(
         ["shadow-utils", "systemd", "/bin/sh"]
             .iter()
             .all(|need| needs.lines().any(|line| line == *need)),
         "it does not say what its scripts need:\n{needs}"
     );
-    let (major, minor) = newest;
     trial.holds(&format!(
         "it needs a C library of version {major}.{minor}, and what its scripts call"
     ));
@@ -234,21 +228,6 @@ fn files(list: &str) -> Vec<String> {
     files
 }
 
-/// The newest `libc.so.6(GLIBC_2.34)` among what it needs.
-fn newest_glibc(needs: &str) -> Option<(u32, u32)> {
-    let versions = needs.lines().filter_map(|line| {
-        let (major, minor) = line
-            .split_once("(GLIBC_")?
-            .1
-            .split_once(')')?
-            .0
-            .split_once('.')?;
-        let minor = minor.split('.').next()?;
-        Some((major.parse().ok()?, minor.parse().ok()?))
-    });
-    versions.max()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,12 +238,5 @@ mod tests {
         let deb = "./\n./usr/\n./usr/bin/\n./usr/share/man/man1/detector.1.gz\n./usr/bin/detector\n./usr/share/doc/detector/copyright\n";
         assert_eq!(files(rpm), ["LICENSE-MIT", "detector", "detector.1"]);
         assert_eq!(files(rpm), files(deb));
-    }
-
-    #[test]
-    fn the_newest_version_of_the_c_library_counts() {
-        let needs = "/bin/sh\nlibc.so.6()(64bit)\nlibc.so.6(GLIBC_2.9)(64bit)\nlibc.so.6(GLIBC_2.34)(64bit)\nlibc.so.6(GLIBC_2.2.5)(64bit)\n";
-        assert_eq!(newest_glibc(needs), Some((2, 34)));
-        assert_eq!(newest_glibc("/bin/sh\n"), None);
     }
 }

@@ -3,6 +3,7 @@
 //! The packages' content, user, folders and scripts are described where cargo-deb and cargo-generate-rpm look for them:
 //! `[package.metadata.deb]` and `[package.metadata.generate-rpm]` of `detector/Cargo.toml`, `dist/deb/` and `dist/rpm/`.
 
+use super::needs;
 use crate::exec::{self, Steps};
 use crate::{tools, unit};
 use anyhow::{Context as _, Result};
@@ -80,7 +81,7 @@ pub fn deb(
     ])
     .arg(folder);
     if let Some(target) = target {
-        pack.args(["--target", target]);
+        pack.args(["--target", target, "--variant", "cross"]);
     }
     if let Some(version) = version {
         pack.args(["--deb-version", version]);
@@ -96,14 +97,12 @@ pub fn rpm(
     version: Option<&str>,
 ) -> Result<PathBuf> {
     let mut pack = exec::command(tools::cargo_generate_rpm(steps)?);
+    pack.args(["generate-rpm", "--package", "detector", "--auto-req"]);
     // By ldd, whether or not this machine has rpm's own tools: the same package everywhere.
-    pack.args([
-        "generate-rpm",
-        "--package",
-        "detector",
-        "--auto-req",
-        "builtin",
-    ]);
+    match target {
+        None => pack.arg("builtin"),
+        Some(_) => pack.arg(needs::script()),
+    };
     pack.arg("--target-dir")
         .arg(exec::target_dir()?)
         .arg("--output")

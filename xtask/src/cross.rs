@@ -1,18 +1,21 @@
-//! Building the daemon for another machine: what that needs, and what of it is missing here.
+//! Building for another machine: what that needs, and what of it is missing here.
 //!
 //! The BPF object is the same for every little-endian machine. The daemon needs Rust's standard library for the target, and a C
 //! compiler for SQLite, zstd and ring, which links it as well. Nothing is installed here; whatever is missing is named, all of it
 //! at once.
 
-use crate::exec::{self, Steps};
-use crate::{apt, bpf, bpf::Logging};
+use crate::bpf::{self, Logging};
+use crate::{apt, exec};
 use anyhow::{Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A compiler for one target, all of whose parts are here.
 pub struct Compiler {
-    /// C compiler and linker.
-    cc: String,
+    /// A triple.
+    target: String,
+    /// What the names of its tools begin with, such as `aarch64-linux-gnu`.
+    prefix: String,
 }
 
 /// Looks for everything that `target` (a triple) takes.
@@ -20,7 +23,8 @@ pub fn compiler(target: &str) -> Result<Compiler> {
     let Some(machine) = target.strip_suffix("-unknown-linux-gnu") else {
         bail!("{target} is no Linux with the GNU C library (such as aarch64-unknown-linux-gnu)");
     };
-    let cc = format!("{machine}-linux-gnu-gcc");
+    let prefix = format!("{machine}-linux-gnu");
+    let cc = format!("{prefix}-gcc");
     let mut missing = Vec::new();
     if !has_standard_library(target) {
         missing.push(format!(
@@ -40,13 +44,19 @@ pub fn compiler(target: &str) -> Result<Compiler> {
             "a C compiler that makes programs for it, {cc}{how}"
         ));
     }
+    if exec::on_path("readelf").is_none() {
+        missing.push("readelf (binutils), which tells what libraries the program needs".to_owned());
+    }
     if !missing.is_empty() {
         bail!(
             "it cannot be built for {target} here. Missing:\n  - {}",
             missing.join("\n  - ")
         );
     }
-    Ok(Compiler { cc })
+    Ok(Compiler {
+        target: target.to_owned(),
+        prefix,
+    })
 }
 
 /// Whether rustc can link programs for `target`.
@@ -69,24 +79,24 @@ fn debian(machine: &str) -> &str {
 }
 
 impl Compiler {
-    /// Builds the daemon, as released, around the object that was built for this machine; gives the program.
-    pub fn build(&self, steps: &mut Steps, target: &str) -> Result<PathBuf> {
+    /// `cargo build` for the target, around the BPF object that was built for this machine.
+    pub fn build(&self) -> Command {
         let mut cargo = exec::cargo();
-        cargo.args([
-            "build",
-            "--release",
-            "--bins",
-            "--package",
-            "detector",
-            "--target",
-            target,
-        ]);
-        let variable = target.to_uppercase().replace('-', "_");
-        cargo.env(format!("CARGO_TARGET_{variable}_LINKER"), &self.cc);
-        cargo.env(format!("CC_{}", target.replace('-', "_")), &self.cc);
-        bpf::hand_over(&mut cargo, &PathBuf::new(), Logging::Off);
-        steps.run(&mut cargo)?;
-        Ok(exec::target_dir()?.join(target).join("release/detector"))
+        cargo.args(["build", "--target", &self.target]);
+        let cc = format!("{}-gcc", self.prefix);
+        let target = self.target.replace('-', "_");
+        cargo.env(
+            format!("CARGO_TARGET_{}_LINKER", target.to_uppercase()),
+            &cc,
+        );
+        cargo.env(format!("CC_{target}"), &cc);
+        bpf::hand_over(&mut cargo, Path::new(""), Logging::Off);
+        cargo
+    }
+
+    /// Where what was built lies; `profile` is the folder's name.
+    pub fn built(&self, profile: &str) -> Result<PathBuf> {
+        Ok(exec::target_dir()?.join(&self.target).join(profile))
     }
 }
 
