@@ -13,10 +13,12 @@ Examples:
   cargo xtask bench detection --write docs  recall, precision, delays and false alarms, kept in docs/
   cargo xtask bench faults --write docs     kills, power failures and a day's outage, kept in docs/
   cargo xtask vm --kernel 5.10,7.x          the oldest and the newest kernel, emulated
+  cargo xtask vm --arch aarch64 --few       each probe once on every kernel of another processor
   cargo xtask bench engine --write docs     inputs a second and memory of the engine, kept in docs/
   cargo xtask mutate --only respawn::       is each constant of that file held by a test? (slow)
   cargo xtask fuzz state --time 10m         anything as a state file; all targets without a name
   cargo xtask dist --check                  package, archive and sums; tried in a clean Debian
+  cargo xtask dist --target aarch64-unknown-linux-gnu   for AWS Graviton and its like
   cargo xtask build --debug                 with logging from inside the probes
   cargo xtask --toolchain distro setup      the distribution's BPF compiler instead of rustup's nightly";
 

@@ -70,7 +70,7 @@ fn has_standard_library(target: &str) -> bool {
 }
 
 /// Debian's word for a machine.
-fn debian(machine: &str) -> &str {
+pub fn debian(machine: &str) -> &str {
     match machine {
         "aarch64" => "arm64",
         "x86_64" => "amd64",
@@ -97,6 +97,11 @@ impl Compiler {
     /// Where what was built lies; `profile` is the folder's name.
     pub fn built(&self, profile: &str) -> Result<PathBuf> {
         Ok(exec::target_dir()?.join(&self.target).join(profile))
+    }
+
+    /// What takes symbols out of programs for it.
+    pub fn strip(&self) -> String {
+        format!("{}-strip", self.prefix)
     }
 }
 

@@ -27,17 +27,11 @@ pub struct Args {
 /// `cargo xtask test`.
 pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
     // A filter names tests of this machine's kernel; without root, the distribution's packages are not to be had.
-    let kernels = match vm::obstacle() {
-        None if args.filter.is_none() && privilege::is_root() => vm::ends().to_vec(),
-        _ => Vec::new(),
+    let emulated = match vm::obstacle() {
+        None if args.filter.is_none() && privilege::is_root() => vm::Arch::own(),
+        _ => None,
     };
-    let mut steps = Steps::new(
-        5 + if kernels.is_empty() {
-            0
-        } else {
-            2 + kernels.len()
-        },
-    );
+    let mut steps = Steps::new(5 + emulated.map_or(0, |_| 2 + vm::ends().len()));
     let toolchain = setup::run(&mut steps, setup, Needs::Test)?;
     let object = bpf::build(&mut steps, &toolchain, Logging::Off)?;
 
@@ -75,13 +69,12 @@ pub fn verb(setup: setup::Args, args: Args) -> Result<ExitCode> {
     let mut own = exec::cargo();
     own.args(["test", "--no-fail-fast", "--package", "xtask"]);
     succeeded &= run(&mut steps, &mut own, &args, &mut summary)?;
-    let outcomes = match vm::boot(&mut steps, &kernels, &vm::FEW) {
-        Ok(outcomes) => outcomes,
-        Err(error) => {
-            steps.note(format!("other kernels were not tried: {error:#}"));
-            Vec::new()
-        }
-    };
+    let boot = |arch| vm::boot(&mut steps, arch, &vm::own()?, &vm::ends(), &vm::FEW);
+    let outcomes = emulated.map_or_else(|| Ok(Vec::new()), boot);
+    let outcomes = outcomes.unwrap_or_else(|error| {
+        steps.note(format!("other kernels were not tried: {error:#}"));
+        Vec::new()
+    });
     steps.end();
     if !outcomes.is_empty() {
         println!("{}", vm::table(&outcomes));

@@ -1,13 +1,13 @@
-//! The emulated machine's whole file system, as an initial RAM disk: the programs that were just built, those of this
-//! machine that tests start, and the libraries that both need.
+//! The emulated machine's whole file system, as an initial RAM disk: the programs that were just built, those that
+//! tests start, and the libraries that both need.
 
+use super::userland::Userland;
 use crate::exec;
-use anyhow::{Context as _, Result, bail};
-use std::collections::BTreeSet;
+use anyhow::{Context as _, Result};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 const INIT: &str = include_str!("init.sh");
 /// What tests start, by the names they use.
@@ -27,8 +27,23 @@ const SKIPPED: [&str; 4] = [
     "a_reused_pid_is_billed",
     "context_switches_equal",
 ];
-/// Builds the disk below `folder` and gives its path.
-pub fn build(folder: &Path, busybox: &Path, filters: &[&str]) -> Result<PathBuf> {
+
+/// What was built for the machine.
+pub struct Built {
+    /// Where it lies: the dev profile's folder.
+    pub folder: PathBuf,
+    /// What takes symbols out of it.
+    pub strip: String,
+}
+
+/// Builds the disk below `folder` and gives its path. `busybox` runs on this machine.
+pub fn build(
+    folder: &Path,
+    built: &Built,
+    userland: &Userland,
+    busybox: &Path,
+    filters: &[&str],
+) -> Result<PathBuf> {
     let root = folder.join("root");
     if root.exists() {
         fs::remove_dir_all(&root)?;
@@ -53,27 +68,33 @@ pub fn build(folder: &Path, busybox: &Path, filters: &[&str]) -> Result<PathBuf>
     for name in ["bin", "sbin", "lib", "lib64"] {
         symlink(format!("usr/{name}"), root.join(name))?;
     }
-    let disk = Disk { root: &root };
-    let built = exec::target_dir()?.join("debug");
+    let disk = Disk {
+        root: &root,
+        userland,
+        strip: &built.strip,
+    };
     for name in ["detector", "stand-in", "actor"] {
-        disk.take_stripped(&built.join(name), name)?;
+        let program = built.folder.join(name);
+        disk.take_stripped(&program, name)?;
         // Tests know some by the place where they were built.
-        let there = disk.at(&built.join(name));
+        let there = disk.at(&program);
         fs::create_dir_all(there.parent().context("it lies in a folder")?)?;
         symlink(format!("/usr/bin/{name}"), there)?;
     }
     disk.take_stripped(
-        &newest_test(&built.join("deps"), "kernel-")?,
+        &newest_test(&built.folder.join("deps"), "kernel-")?,
         "kernel-tests",
     )?;
     for name in PROGRAMS {
-        match exec::on_path(name) {
-            Some(path) => disk.take(&path)?,
-            None => bail!("{name} is not on PATH, and kernel tests start it"),
-        }
+        let (here, there) = userland.program(name)?;
+        disk.take(&here, &there)?;
     }
     symlink("dash", root.join("usr/bin/sh"))?;
-    fs::copy(busybox, root.join("usr/bin/busybox"))?;
+    let inside = match userland {
+        Userland::Own => busybox.to_owned(),
+        Userland::Unpacked { .. } => userland.program("busybox")?.0,
+    };
+    fs::copy(inside, root.join("usr/bin/busybox"))?;
     fs::write(root.join("etc/passwd"), PASSWD)?;
     fs::write(root.join("etc/group"), GROUP)?;
     let skipped = SKIPPED.map(|name| format!("--skip {name}")).join(" ");
@@ -86,6 +107,8 @@ pub fn build(folder: &Path, busybox: &Path, filters: &[&str]) -> Result<PathBuf>
 
 struct Disk<'a> {
     root: &'a Path,
+    userland: &'a Userland,
+    strip: &'a str,
 }
 
 impl Disk<'_> {
@@ -96,47 +119,44 @@ impl Disk<'_> {
     /// A program of ours without its debug information: the disk lies in memory.
     fn take_stripped(&self, program: &Path, name: &str) -> Result<()> {
         let to = self.root.join("usr/bin").join(name);
-        let mut strip = exec::command("strip");
+        let mut strip = exec::command(self.strip);
         strip.arg("-o").arg(&to).arg(program);
         let status = exec::status(&mut strip)?;
         exec::check(&strip, status)?;
         self.take_libraries(program)
     }
 
-    /// A program of this machine, under its name and in its place.
-    fn take(&self, program: &Path) -> Result<()> {
-        let real = program.canonicalize()?;
-        let to = self.at(&real);
-        fs::create_dir_all(to.parent().context("it lies in a folder")?)?;
-        fs::copy(&real, &to).with_context(|| format!("copying {}", real.display()))?;
-        let link = self.at(program);
+    /// A program that lies `here`, under its name and in its place `there`.
+    fn take(&self, here: &Path, there: &Path) -> Result<()> {
+        let real = here.canonicalize()?;
+        // What it is on this machine: a link to a program of another name, such as an alternative.
+        let target = match self.userland {
+            Userland::Own => real.as_path(),
+            Userland::Unpacked { .. } => there,
+        };
+        self.copy(&real, target)?;
+        let link = self.at(there);
         if !link.exists() {
-            symlink(&real, link)?;
+            symlink(target, link)?;
         }
         self.take_libraries(&real)
     }
 
     fn take_libraries(&self, program: &Path) -> Result<()> {
-        let listed = exec::query(Command::new("ldd").arg(program)).unwrap_or_default();
-        for library in libraries(&listed) {
-            let to = self.at(&library);
-            if !to.exists() {
-                fs::create_dir_all(to.parent().context("it lies in a folder")?)?;
-                fs::copy(&library, &to)
-                    .with_context(|| format!("copying {}", library.display()))?;
+        for (here, there) in self.userland.libraries(program)? {
+            if !self.at(&there).exists() {
+                self.copy(&here, &there)?;
             }
         }
         Ok(())
     }
-}
 
-/// The paths in what `ldd` prints.
-fn libraries(listed: &str) -> BTreeSet<PathBuf> {
-    let words = listed.split_whitespace();
-    words
-        .filter(|word| word.starts_with('/'))
-        .map(PathBuf::from)
-        .collect()
+    fn copy(&self, here: &Path, there: &Path) -> Result<()> {
+        let to = self.at(there);
+        fs::create_dir_all(to.parent().context("it lies in a folder")?)?;
+        fs::copy(here, &to).with_context(|| format!("copying {}", here.display()))?;
+        Ok(())
+    }
 }
 
 /// The test program of that name that was built last.
@@ -165,21 +185,4 @@ fn pack(root: &Path, busybox: &Path, disk: &Path) -> Result<PathBuf> {
     exec::check(&cpio, status)?;
     names.wait().context("waiting for find")?;
     Ok(disk.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn libraries_are_the_paths_that_ldd_resolved() {
-        let listed = "\tlinux-vdso.so.1 (0x00007f)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\
-                      \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
-        let paths = [
-            "/lib/x86_64-linux-gnu/libc.so.6",
-            "/lib64/ld-linux-x86-64.so.2",
-        ];
-        assert_eq!(libraries(listed), paths.map(PathBuf::from).into());
-        assert_eq!(libraries("\tstatically linked\n"), BTreeSet::new());
-    }
 }

@@ -1,5 +1,6 @@
 //! Which kernels, and where they come from: Debian's cloud kernels, newest of each suite.
 
+use super::arch::Arch;
 use super::packages::Archive;
 use crate::exec::Steps;
 use anyhow::{Context as _, Result, bail};
@@ -35,9 +36,6 @@ pub const KERNELS: [Kernel; 4] = [
     },
 ];
 
-/// The package that always depends on the newest.
-const NEWEST: &str = "linux-image-cloud-amd64";
-
 /// Those of these names; `all` is every one.
 pub fn named(names: &[String]) -> Result<Vec<&'static Kernel>> {
     if names.iter().any(|name| name == "all") {
@@ -54,16 +52,18 @@ pub fn named(names: &[String]) -> Result<Vec<&'static Kernel>> {
 }
 
 impl Kernel {
-    /// Its image, fetched unless the cache has it.
-    pub fn fetch(&self, steps: &mut Steps) -> Result<PathBuf> {
+    /// Its image for `arch`, fetched unless the cache has it.
+    pub fn fetch(&self, steps: &mut Steps, arch: Arch) -> Result<PathBuf> {
         super::require_apt()?;
-        let archive = Archive::of_suite(self.suite)?;
+        let archive = Archive::of_suite(self.suite, arch)?;
         archive.refresh(steps)?;
+        // The package that always depends on the newest.
+        let newest = format!("linux-image-cloud-{}", arch.debian());
         let image = archive
-            .depends(NEWEST)?
+            .depends(&newest)?
             .into_iter()
             .find(|name| name.starts_with("linux-image-"))
-            .with_context(|| format!("{NEWEST} of {} depends on no image", self.suite))?;
+            .with_context(|| format!("{newest} of {} depends on no image", self.suite))?;
         // From 7.x on, the image itself is in a package of its own.
         let split = archive.depends(&image)?;
         let package = split

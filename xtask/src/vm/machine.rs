@@ -1,21 +1,22 @@
 //! The emulator, and one run of it.
 
+use super::arch::Arch;
 use super::packages::Archive;
 use crate::exec::{self, Steps};
 use anyhow::{Context as _, Result};
+use std::env::consts::ARCH;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const QEMU: &str = "qemu-system-x86_64";
-const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
 /// Room for the disk, and for the programs in it.
 const MEMORY_MB: u32 = 2_048;
 
 /// QEMU and busybox: this machine's own, or unpacked into the cache.
 pub struct Emulator {
+    arch: Arch,
     qemu: PathBuf,
     busybox: PathBuf,
     /// Where both were unpacked.
@@ -23,10 +24,12 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Finds or fetches it.
-    pub fn get(steps: &mut Steps) -> Result<Emulator> {
-        if let (Some(qemu), Some(busybox)) = (exec::on_path(QEMU), static_busybox()) {
+    /// Finds or fetches that of `arch`.
+    pub fn get(steps: &mut Steps, arch: Arch) -> Result<Emulator> {
+        let name = format!("qemu-system-{}", arch.name());
+        if let (Some(qemu), Some(busybox)) = (exec::on_path(&name), static_busybox()) {
             return Ok(Emulator {
+                arch,
                 qemu,
                 busybox,
                 root: None,
@@ -34,7 +37,10 @@ impl Emulator {
         }
         super::require_apt()?;
         let archive = Archive::own()?;
-        let root = archive.with_dependencies(steps, &["qemu-system-x86", "busybox-static"])?;
+        let package = arch.emulator();
+        let packages = [package, "busybox-static"];
+        let why = "the machine, and its first program";
+        let root = archive.with_dependencies(steps, package, &packages, why)?;
         let ours = |name: &str, installed: Option<PathBuf>| {
             let unpacked = ["usr/bin", "bin"].map(|folder| root.join(folder).join(name));
             let unpacked = unpacked.into_iter().find(|path| path.is_file());
@@ -43,13 +49,14 @@ impl Emulator {
                 .with_context(|| format!("no {name} in {}", root.display()))
         };
         Ok(Emulator {
-            qemu: ours(QEMU, exec::on_path(QEMU))?,
+            arch,
+            qemu: ours(&name, exec::on_path(&name))?,
             busybox: ours("busybox", static_busybox())?,
             root: Some(root),
         })
     }
 
-    /// A busybox that needs no libraries.
+    /// A busybox of this machine's that needs no libraries.
     pub fn busybox(&self) -> &Path {
         &self.busybox
     }
@@ -60,14 +67,18 @@ impl Emulator {
             fs::File::create(log).with_context(|| format!("creating {}", log.display()))?;
         let mut command = exec::command(&self.qemu);
         if let Some(root) = &self.root {
-            let libraries = LIBRARIES.map(|folder| root.join(folder).into_os_string());
+            let libraries = ["usr/lib", "lib"].map(|folder| {
+                let folder = root.join(folder).join(format!("{ARCH}-linux-gnu"));
+                folder.into_os_string()
+            });
             command.env("LD_LIBRARY_PATH", libraries.join(&OsString::from(":")));
             for folder in ["usr/share/qemu", "usr/share/seabios"] {
                 command.arg("-L").arg(root.join(folder));
             }
         }
         command
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
+            .args(self.arch.machine())
+            .args(["-accel", "tcg,thread=multi", "-smp", "2"])
             .args([
                 "-m",
                 &MEMORY_MB.to_string(),
@@ -80,7 +91,11 @@ impl Emulator {
             .arg(kernel)
             .arg("-initrd")
             .arg(disk)
-            .args(["-append", "console=ttyS0 quiet panic=-1 rdinit=/init"])
+            .arg("-append")
+            .arg(format!(
+                "console={} quiet panic=-1 rdinit=/init",
+                self.arch.console()
+            ))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);

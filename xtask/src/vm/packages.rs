@@ -1,8 +1,9 @@
 //! Debian packages that are unpacked into the user's cache, never installed.
 //!
-//! A suite has package lists of its own there; the mirror and its keys are those that this machine uses already.
-//! `$XDG_CACHE_HOME/detector/vm/{suite-<suite>,packages}`.
+//! A suite has package lists of its own there, for one architecture; the mirror and its keys are those that this machine uses
+//! already. `$XDG_CACHE_HOME/detector/vm/{<suite>-<architecture>,packages}`.
 
+use super::arch::Arch;
 use crate::exec::{self, Steps};
 use crate::{apt, tools};
 use anyhow::{Context as _, Result, bail};
@@ -18,32 +19,37 @@ const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Packages of one suite, or of this machine's own sources.
 pub struct Archive {
     folder: PathBuf,
-    suite: Option<&'static str>,
+    /// Suite and architecture.
+    foreign: Option<(&'static str, Arch)>,
 }
 
 impl Archive {
-    /// Another suite than the machine's.
-    pub fn of_suite(suite: &'static str) -> Result<Archive> {
-        let folder = cache()?.join(format!("suite-{suite}"));
+    /// Another suite than the machine's, or another architecture.
+    pub fn of_suite(suite: &'static str, arch: Arch) -> Result<Archive> {
+        let folder = cache()?.join(format!("{suite}-{}", arch.debian()));
         fs::create_dir_all(folder.join("lists/partial"))
             .with_context(|| format!("creating {}", folder.display()))?;
         let mirror = apt::mirror()?;
-        let source = format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
+        let source = format!(
+            "deb [arch={} signed-by={KEYRING}] {mirror} {suite} main\n",
+            arch.debian()
+        );
         fs::write(folder.join("sources.list"), source)?;
+        // Nothing of it is installed anywhere.
+        fs::write(folder.join("status"), "")?;
         Ok(Archive {
             folder,
-            suite: Some(suite),
+            foreign: Some((suite, arch)),
         })
     }
 
     /// This machine's sources.
     pub fn own() -> Result<Archive> {
         let folder = cache()?.join("packages");
-        fs::create_dir_all(folder.join("archives/partial"))
-            .with_context(|| format!("creating {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         Ok(Archive {
             folder,
-            suite: None,
+            foreign: None,
         })
     }
 
@@ -66,7 +72,7 @@ impl Archive {
         let mut show = self.apt("apt-cache");
         show.args(["show", "--no-all-versions", package]);
         let shown = exec::query(&mut show)
-            .with_context(|| format!("there is no package {package} in {:?}", self.suite))?;
+            .with_context(|| format!("there is no package {package} in {:?}", self.foreign))?;
         Ok(apt::parse_depends(&shown))
     }
 
@@ -88,15 +94,28 @@ impl Archive {
         Ok(folder)
     }
 
-    /// A folder with packages of this machine's sources and whatever they need that is not installed.
-    pub fn with_dependencies(&self, steps: &mut Steps, packages: &[&str]) -> Result<PathBuf> {
-        let root = self.folder.join("root");
+    /// A folder of that name with packages and whatever they need that is not installed.
+    pub fn with_dependencies(
+        &self,
+        steps: &mut Steps,
+        name: &str,
+        packages: &[&str],
+        why: &str,
+    ) -> Result<PathBuf> {
+        let root = self.folder.join(name);
         if root.join("complete").is_file() {
             return Ok(root);
         }
-        fs::create_dir_all(&root)?;
+        steps.note(format!(
+            "unpacking {} into {}, once: {why}",
+            packages.join(" "),
+            root.display()
+        ));
         let archives = self.folder.join("archives");
-        let mut download = exec::command("apt-get");
+        for folder in [&root, &archives.join("partial")] {
+            fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+        }
+        let mut download = self.apt("apt-get");
         download
             .args([
                 "-q",
@@ -118,20 +137,26 @@ impl Archive {
         Ok(root)
     }
 
-    /// apt, with lists of its own.
+    /// apt, with lists of its own unless they are this machine's.
     fn apt(&self, program: &str) -> Command {
         let mut command = exec::command(program);
+        // What is in the user's cache, apt's own user need not be able to read.
+        command.args(["-o", "APT::Sandbox::User=root"]);
+        let Some((_, arch)) = self.foreign else {
+            return command;
+        };
         let at = |name: &str| self.folder.join(name).display().to_string();
         for option in [
+            format!("APT::Architecture={}", arch.debian()),
+            format!("APT::Architectures={}", arch.debian()),
             format!("Dir::State::Lists={}", at("lists")),
+            format!("Dir::State::status={}", at("status")),
             format!("Dir::Etc::SourceList={}", at("sources.list")),
             "Dir::Etc::SourceParts=/dev/null".to_owned(),
             "Dir::Cache::pkgcache=".to_owned(),
             "Dir::Cache::srcpkgcache=".to_owned(),
             "Acquire::Languages=none".to_owned(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
-            // What is in the user's cache, apt's own user need not be able to read.
-            "APT::Sandbox::User=root".to_owned(),
         ] {
             command.args(["-o", &option]);
         }
