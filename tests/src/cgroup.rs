@@ -51,6 +51,12 @@ impl Cgroup {
             .arg(&self.folder)
             .arg(command.get_program())
             .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => inside.env(name, value),
+                None => inside.env_remove(name),
+            };
+        }
         inside
     }
 }

@@ -88,7 +88,7 @@ enum Act {
         count: u32,
         program: PathBuf,
     },
-    /// Flood the kernel with one kind of event from two threads, until the end of standard input; say when that
+    /// Flood the kernel with one kind of event from some threads, until the end of standard input; say when that
     /// began, and how many there were
     Flood {
         #[arg(value_enum)]
@@ -102,6 +102,16 @@ enum Act {
         /// How long at most
         #[arg(long, default_value_t = 60_000)]
         ms: u64,
+        #[arg(long, default_value_t = 2)]
+        threads: u32,
+        /// Run a program that only ends, instead of `true`: more often, and unknown to any package
+        #[arg(long)]
+        shortest: bool,
+    },
+    /// Have this many threads that sleep, until the end of standard input
+    Sleep {
+        #[arg(long)]
+        threads: u32,
     },
     /// Fork a child that forks a grandchild and ends at once; the grandchild becomes `show`
     Orphan,
@@ -227,7 +237,32 @@ fn act(act: Act) -> io::Result<()> {
             address,
             count,
             ms,
-        } => flood(with, address, count, Duration::from_millis(ms)),
+            threads,
+            shortest,
+        } => {
+            let folder = tempfile::tempdir()?;
+            let program = match shortest {
+                true => folder.path().join("shortest"),
+                false => PathBuf::from("/bin/true"),
+            };
+            if shortest {
+                tests::shortest::write(&program)?;
+            }
+            let limits = (count, Duration::from_millis(ms));
+            flood(with, address, &program, limits, threads)
+        }
+        Act::Sleep { threads } => {
+            for _ in 0..threads {
+                let thread = thread::Builder::new().stack_size(16 << 10);
+                thread.spawn(|| {
+                    loop {
+                        thread::park();
+                    }
+                })?;
+            }
+            say(&json!({ "began": true }))?;
+            io::stdin().read_to_end(&mut Vec::new()).map(drop)
+        }
         Act::Orphan => {
             // sh forks, the child becomes the background job's parent and ends at once.
             let mut sh = Command::new("/bin/sh");
@@ -269,7 +304,13 @@ fn repeat(count: u32, make: impl Fn() -> Command + Sync) -> io::Result<()> {
     })
 }
 
-fn flood(with: Flood, address: SocketAddr, count: u32, time: Duration) -> io::Result<()> {
+fn flood(
+    with: Flood,
+    address: SocketAddr,
+    program: &Path,
+    (count, time): (u32, Duration),
+    threads: u32,
+) -> io::Result<()> {
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
     let (end, made) = (std::time::Instant::now() + time, AtomicU32::new(0));
     static ENOUGH: AtomicBool = AtomicBool::new(false);
@@ -279,7 +320,7 @@ fn flood(with: Flood, address: SocketAddr, count: u32, time: Duration) -> io::Re
     });
     let wave = |size: u32| -> io::Result<()> {
         match with {
-            Flood::Exec => (0..size).try_for_each(|_| Command::new("/bin/true").status().map(drop)),
+            Flood::Exec => (0..size).try_for_each(|_| Command::new(program).status().map(drop)),
             Flood::Connect => {
                 (0..size).for_each(|_| drop(TcpStream::connect(address)));
                 Ok(())
@@ -312,9 +353,10 @@ fn flood(with: Flood, address: SocketAddr, count: u32, time: Duration) -> io::Re
     };
     say(&json!({ "began": true }))?;
     thread::scope(|scope| {
-        let other = scope.spawn(run);
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
         run()?;
-        other.join().expect("a flooder does not panic")
+        let mut others = others.into_iter();
+        others.try_for_each(|other| other.join().expect("a flooder does not panic"))
     })?;
     say(&json!({ "made": made.load(Relaxed) }))
 }

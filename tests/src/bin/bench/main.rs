@@ -8,6 +8,7 @@ mod delivery;
 mod detection;
 mod engine;
 mod faults;
+mod flood;
 mod markdown;
 mod plot;
 mod statistics;
@@ -39,6 +40,8 @@ enum Bench {
     Delivery(delivery::Args),
     /// Kills, power failures, a day without a receiver, a burst: produced = delivered + declared lost
     Faults(faults::Args),
+    /// The daemon with its unit's memory and CPU, under floods that are to hide an attack
+    Flood(flood::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -48,5 +51,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Bench::Cost(args) => cost::execute(&args),
         Bench::Delivery(args) => delivery::execute(&args),
         Bench::Faults(args) => faults::execute(&args),
+        Bench::Flood(args) => flood::execute(&args),
     }
 }

@@ -1,0 +1,182 @@
+//! The real attack while something floods the daemon: how soon it is found, and what the daemon spends meanwhile.
+
+use crate::cgroup::Cgroup;
+use crate::daemon::Daemon;
+use crate::foothold::Foothold;
+use crate::process::Owned;
+use crate::told::{Suspect, Told};
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// After this an attack is over, whatever was found.
+const LIMIT: Duration = Duration::from_secs(30);
+/// A flood lasts as long as the attack that it is to cover, and never longer.
+const FLOOD_MS: &str = "40000";
+/// How long the flooder may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
+
+/// What came of an attack, and what the daemon spent meanwhile.
+#[derive(Clone, Debug)]
+pub struct Covered {
+    /// What was told of the attack.
+    pub told: Told,
+    /// Events a second that the flood made.
+    pub per_second: f64,
+    /// CPUs that the daemon used.
+    pub cores: f64,
+}
+
+/// Starts an intruder at full speed and follows the daemon until it is critical.
+///
+/// # Errors
+/// It cannot be started.
+pub fn attack(daemon: &Daemon, stand_in: &Path, name: &str) -> Result<Told> {
+    let foothold = Foothold::new(".cache-")?;
+    let planted = foothold.plant(stand_in, name)?;
+    let command = [
+        planted.as_os_str(),
+        "--threads=2".as_ref(),
+        "--for=60".as_ref(),
+    ];
+    let session = foothold.start(&command)?;
+    let suspect = Suspect {
+        folder: foothold.path().to_string_lossy().into_owned(),
+        pid: session.pid(),
+        started: session.started,
+    };
+    let mut next = 0;
+    loop {
+        next += daemon.events_from(next, Duration::from_millis(100)).len();
+        let told = suspect.told(&daemon.events());
+        let over = suspect.started.elapsed() > LIMIT || daemon.has_exited();
+        if told.critical.is_some() || over {
+            return Ok(told);
+        }
+    }
+}
+
+/// Attacks under nothing.
+///
+/// # Errors
+/// The attack cannot be started, or the daemon has ended.
+pub fn attack_in_the_open(daemon: &Daemon, stand_in: &Path) -> Result<Covered> {
+    spent(daemon, || Ok((attack(daemon, stand_in, "quiet")?, 0.0)))
+}
+
+/// Floods with `with` until the attack is found, from `cgroup` or from the one that the attack runs in.
+///
+/// # Errors
+/// The flood or the attack cannot be started, or the daemon has ended.
+pub fn attack_under(
+    daemon: &Daemon,
+    stand_in: &Path,
+    actor: &Path,
+    with: &str,
+    cgroup: Option<&Cgroup>,
+) -> Result<Covered> {
+    let mut command = Command::new(actor);
+    command.args(["flood", with, "--shortest", "--count", "40000000"]);
+    command.args(["--ms", FLOOD_MS, "--threads", threads(with)]);
+    let mut flood = Actor::start(match cgroup {
+        Some(cgroup) => cgroup.inside(&command),
+        None => command,
+    })?;
+    spent(daemon, || {
+        let begun = Instant::now();
+        let told = attack(daemon, stand_in, with)?;
+        let elapsed = begun.elapsed().as_secs_f64();
+        flood.enough();
+        let made = flood.says()?["made"].as_u64().context("it counts")?;
+        flood.finish()?;
+        Ok((told, made as f64 / elapsed))
+    })
+}
+
+fn spent(daemon: &Daemon, act: impl FnOnce() -> Result<(Told, f64)>) -> Result<Covered> {
+    let (begun, before) = (Instant::now(), cpu_s(daemon)?);
+    let (told, per_second) = act()?;
+    Ok(Covered {
+        told,
+        per_second,
+        cores: (cpu_s(daemon)? - before) / begun.elapsed().as_secs_f64(),
+    })
+}
+
+/// Who runs programs waits for them most of the time: two threads get a few turns beside an attack that has every CPU.
+fn threads(with: &str) -> &'static str {
+    match with {
+        "exec" => "16",
+        _ => "2",
+    }
+}
+
+/// CPU time of the daemon, s.
+fn cpu_s(daemon: &Daemon) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid()));
+    let stat = stat.with_context(|| format!("the daemon ended: {}", daemon.account()))?;
+    let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    let user_hz = rustix::param::clock_ticks_per_second();
+    Ok(ticks as f64 / user_hz as f64)
+}
+
+/// The actor program at a task that lasts until it is told that it is enough; ended when dropped.
+#[derive(Debug)]
+pub struct Actor {
+    owned: Owned,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Actor {
+    /// Starts it and waits until it has begun.
+    ///
+    /// # Errors
+    /// It cannot be started, or says something else.
+    pub fn start(mut command: Command) -> Result<Actor> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut owned = Owned::start("actor", &mut command, Signal::KILL)?;
+        let stdout = owned.child().stdout.take().context("stdout is a pipe")?;
+        let lines = BufReader::new(stdout);
+        let mut actor = Actor { owned, lines };
+        let said = actor.says()?;
+        ensure!(said["began"] == true, "the actor says {said}");
+        Ok(actor)
+    }
+
+    /// Tells it.
+    pub fn enough(&mut self) {
+        drop(self.owned.child().stdin.take());
+    }
+
+    /// The next thing it says. The actor bounds its own life, so this ends.
+    ///
+    /// # Errors
+    /// It is no JSON.
+    pub fn says(&mut self) -> Result<Value> {
+        let mut line = String::new();
+        self.lines.read_line(&mut line)?;
+        serde_json::from_str(&line).with_context(|| format!("the actor says {line:?}"))
+    }
+
+    /// Tells it, and waits for its end.
+    ///
+    /// # Errors
+    /// It fails, or goes on.
+    pub fn finish(mut self) -> Result<()> {
+        self.enough();
+        let status = self.owned.wait(ENDS_WITHIN)?;
+        ensure!(status.success(), "the actor: {status}");
+        Ok(())
+    }
+}

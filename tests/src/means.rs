@@ -1,0 +1,221 @@
+//! What the daemon may use, as its unit sets it: memory and CPU in cgroups of its own, of either version.
+//!
+//! systemd does this with `MemoryMax=`, `MemorySwapMax=0` and `CPUQuota=`; here the figures are read from
+//! `dist/detector.service` and written where the kernel takes them. The group counts what no process can count of itself:
+//! maps, page tables, sockets, and the pages of files that it was the first to read.
+
+use crate::cgroup::Cgroup;
+use anyhow::{Context as _, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const UNIT: &str = include_str!("../../dist/detector.service");
+/// Of `cpu.cfs_period_us` and `cpu.max`, µs: the kernel's own default.
+const PERIOD_US: u64 = 100_000;
+
+/// Cgroups with the unit's limits. Dropping it removes them, once what ran in them is gone.
+#[derive(Debug)]
+pub struct Means {
+    memory: Controlled,
+    /// `None`: the CPU is not limited.
+    cpu: Option<Controlled>,
+}
+
+/// What was used of the memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// The most there ever was, bytes, pages of files included. `None`: the kernel does not tell (`memory.peak` came with
+    /// Linux 5.19).
+    pub peak_bytes: Option<u64>,
+    /// How much of what there is now is nobody's file: programs' own memory, bytes.
+    pub anonymous_bytes: u64,
+    /// Processes killed because nothing could be given up.
+    pub killed: u64,
+}
+
+#[derive(Debug)]
+struct Controlled {
+    folder: PathBuf,
+    version: Version,
+    group: Cgroup,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+impl Means {
+    /// A group with this memory, and with the unit's share of a CPU or any.
+    ///
+    /// # Errors
+    /// No such controller is mounted, or it refuses.
+    pub fn new(memory_bytes: u64, limits_cpu: bool) -> Result<Means> {
+        let memory = Controlled::new("memory")?;
+        let bytes = memory_bytes.to_string();
+        match memory.version {
+            Version::Two => {
+                memory.write("memory.max", &bytes)?;
+                // No such file: the kernel knows no swap.
+                let _without = memory.write("memory.swap.max", "0");
+            }
+            Version::One => {
+                memory.write("memory.limit_in_bytes", &bytes)?;
+                // Memory and swap together; no such file: the kernel does not account for swap.
+                let _without = memory.write("memory.memsw.limit_in_bytes", &bytes);
+            }
+        }
+        let cpu = limits_cpu.then(|| Controlled::new("cpu")).transpose()?;
+        if let Some(cpu) = &cpu {
+            let quota_us = PERIOD_US * cpu_percent()? / 100;
+            match cpu.version {
+                Version::Two => cpu.write("cpu.max", &format!("{quota_us} {PERIOD_US}"))?,
+                Version::One => cpu.write("cpu.cfs_quota_us", &quota_us.to_string())?,
+            }
+        }
+        Ok(Means { memory, cpu })
+    }
+
+    /// The same command, with these means.
+    #[must_use]
+    pub fn inside(&self, command: &Command) -> Command {
+        let inside = self.memory.group.inside(command);
+        match &self.cpu {
+            Some(cpu) => cpu.group.inside(&inside),
+            None => inside,
+        }
+    }
+
+    /// What was used so far.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn used(&self) -> Result<Used> {
+        let memory = &self.memory;
+        let number = |file: &str| -> Result<u64> { Ok(memory.read(file)?.trim().parse()?) };
+        Ok(match memory.version {
+            Version::Two => Used {
+                peak_bytes: number("memory.peak").ok(),
+                anonymous_bytes: memory.field("memory.stat", "anon")?,
+                killed: memory.field("memory.events", "oom_kill")?,
+            },
+            Version::One => Used {
+                peak_bytes: Some(number("memory.max_usage_in_bytes")?),
+                anonymous_bytes: memory.field("memory.stat", "rss")?,
+                killed: memory.field("memory.oom_control", "oom_kill")?,
+            },
+        })
+    }
+}
+
+impl Controlled {
+    /// A new group below the root of whatever hierarchy has that controller.
+    fn new(controller: &str) -> Result<Controlled> {
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        let (root, version) = mounts
+            .lines()
+            .find_map(|mount| hierarchy(mount, controller))
+            .with_context(|| format!("no cgroup hierarchy has the controller {controller}"))?;
+        if version == Version::Two {
+            fs::write(
+                root.join("cgroup.subtree_control"),
+                format!("+{controller}"),
+            )?;
+        }
+        let group = Cgroup::new(&root, &format!("detector-{controller}"))?;
+        let folder = root.join(group.path().trim_start_matches('/'));
+        Ok(Controlled {
+            folder,
+            version,
+            group,
+        })
+    }
+
+    fn write(&self, file: &str, value: &str) -> Result<()> {
+        let path = self.folder.join(file);
+        fs::write(&path, value)
+            .with_context(|| format!("cannot write {value} to {}", path.display()))
+    }
+
+    fn read(&self, file: &str) -> Result<String> {
+        let path = self.folder.join(file);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn field(&self, file: &str, name: &str) -> Result<u64> {
+        let text = self.read(file)?;
+        let value = text.lines().find_map(|line| {
+            let (field, value) = line.split_once(' ')?;
+            (field == name).then_some(value)
+        });
+        Ok(value
+            .with_context(|| format!("{file} has no {name}"))?
+            .parse()?)
+    }
+}
+
+/// Where a hierarchy with that controller is mounted, if this line of `/proc/self/mounts` is one.
+fn hierarchy(mount: &str, controller: &str) -> Option<(PathBuf, Version)> {
+    let mut fields = mount.split(' ').skip(1);
+    let (path, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+    let has = |list: &str, separator| list.trim().split(separator).any(|name| name == controller);
+    let version = match kind {
+        "cgroup" if has(options, ',') => Version::One,
+        "cgroup2" => {
+            let known = fs::read_to_string(Path::new(path).join("cgroup.controllers")).ok()?;
+            has(&known, ' ').then_some(Version::Two)?
+        }
+        _ => return None,
+    };
+    Some((path.into(), version))
+}
+
+fn setting(key: &str) -> Result<&'static str> {
+    let mut lines = UNIT.lines();
+    lines
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        .with_context(|| format!("the unit has no {key}"))
+}
+
+/// `MemoryMax=` of the unit, bytes.
+///
+/// # Errors
+/// It is not written in MiB.
+pub fn memory_max() -> Result<u64> {
+    match setting("MemoryMax")?.strip_suffix('M') {
+        Some(mib) => Ok(mib.parse::<u64>()? << 20),
+        None => bail!("MemoryMax= of the unit is not in MiB"),
+    }
+}
+
+/// `CPUQuota=` of the unit, percent of one CPU.
+///
+/// # Errors
+/// It is no percentage.
+pub fn cpu_percent() -> Result<u64> {
+    let percent = setting("CPUQuota")?.strip_suffix('%');
+    Ok(percent
+        .context("CPUQuota= of the unit is no percentage")?
+        .parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_those_that_the_unit_promises() {
+        assert_eq!(memory_max().expect("it is set"), 64 << 20);
+        assert_eq!(cpu_percent().expect("it is set"), 25);
+    }
+
+    #[test]
+    fn first_version_is_found_by_its_mount_options() {
+        let mount = "cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0";
+        let found = Some(("/sys/fs/cgroup/cpu,cpuacct".into(), Version::One));
+        assert_eq!(hierarchy(mount, "cpu"), found);
+        assert_eq!(hierarchy(mount, "memory"), None);
+    }
+}
