@@ -66,7 +66,7 @@ impl Arch {
 
     /// How many times as long as on x86-64 everything may take.
     ///
-    /// Loading the probes into Linux 7, the same machine emulating both: 16 s on x86-64, 35 s here.
+    /// Loading the probes into Linux 7 takes the emulator 35 to 45 s here, and about 16 on x86-64.
     pub fn patience(self) -> u64 {
         match self {
             Arch::X86_64 => 1,

@@ -153,7 +153,19 @@ fn inbound_connections_are_counted_per_listening_port_and_its_process_is_known()
         .filter(|accepts| accepts.key.port == u32::from(port))
         .map(|accepts| accepts.count)
         .sum();
-    assert_eq!(accepted, 37);
+    // The kernel runs no probe inside itself: a connection that is accepted in an interrupt of the program's own run for
+    // another one is missed, and counted as that.
+    let missed: u64 = watch
+        .scan
+        .losses
+        .iter()
+        .filter(|loss| loss.class == "probe_missed")
+        .map(|loss| loss.count)
+        .sum();
+    assert!(
+        accepted <= 37 && accepted + missed >= 37,
+        "{accepted} counted, {missed} missed"
+    );
     let pid = actor.pid();
     let listening = watch.until("the listen record", |records| {
         connections(records, pid)
