@@ -6,7 +6,7 @@ use std::fs;
 ///
 /// Parsing the kernel's types takes 30 MB for half a second, for one; the allocator would keep them. Code that only a start
 /// runs (loading programs, reading packages, migrating the state) stays resident because it was touched: 9 MiB of code
-/// were, 6 are needed.
+/// were, 7 are needed.
 #[expect(unsafe_code, reason = "malloc_trim has no safe interface")]
 pub fn give_memory_back() {
     // SAFETY: always callable; it only returns free pages to the kernel.

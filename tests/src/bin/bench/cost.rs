@@ -7,6 +7,7 @@
 mod load;
 mod meter;
 mod peer;
+mod ratio;
 mod report;
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
