@@ -1,8 +1,7 @@
 //! What root can do to the BPF links of a running process: close them in it with a debugger, detach them from outside.
 //!
-//! The process is one of ours. What a debugger does is written for x86-64 only; the process goes on afterwards as if it
-//! had been interrupted by a signal.
-#![cfg(target_arch = "x86_64")]
+//! The process is one of ours, and goes on afterwards as if it had been interrupted by a signal.
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #![expect(
     unsafe_code,
     reason = "ptrace, waitpid of a traced thread and bpf have no safe interface"
@@ -15,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// The process has to sleep in a system call within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// `syscall`, as it stands in memory.
-const SYSCALL: u64 = 0x050f;
+/// The general registers, as core dumps call them.
+const NT_PRSTATUS: usize = 1;
 
 /// Closes a descriptor of a process whose main thread sleeps every now and then.
 ///
@@ -35,21 +34,73 @@ pub fn close(pid: u32, descriptor: i32) -> Result<()> {
 fn try_close(pid: u32, descriptor: i32) -> Result<bool> {
     let traced = Traced::seize(pid)?;
     let before = traced.registers()?;
-    if traced.word(before.rip - 2)? & 0xffff != SYSCALL {
+    let instruction = call::instruction(&before);
+    if traced.word(instruction)? & call::MASK != call::INSTRUCTION {
         return Ok(false);
     }
-    let mut call = before;
-    call.rip -= 2;
-    call.rax = libc::SYS_close as u64;
-    call.rdi = descriptor as u64;
-    // Not a system call that the kernel would begin again.
-    call.orig_rax = u64::MAX;
-    traced.set_registers(&call)?;
+    let number = libc::SYS_close as u64;
+    traced.set_registers(&call::again(before, number, descriptor as u64))?;
     traced.step()?;
-    let result = traced.registers()?.rax as i64;
+    let result = call::result(&traced.registers()?);
     traced.set_registers(&before)?;
     ensure!(result == 0, "close({descriptor}) gave {result}");
     Ok(true)
+}
+
+/// How a system call is made.
+#[cfg(target_arch = "x86_64")]
+mod call {
+    use libc::user_regs_struct as Registers;
+
+    /// `syscall`, as it stands in memory.
+    pub const INSTRUCTION: u64 = 0x050f;
+    pub const MASK: u64 = 0xffff;
+
+    /// Where the instruction lies that has just been executed.
+    pub fn instruction(registers: &Registers) -> u64 {
+        registers.rip - 2
+    }
+
+    /// Makes another call by the same instruction.
+    pub fn again(mut registers: Registers, number: u64, argument: u64) -> Registers {
+        registers.rip = instruction(&registers);
+        registers.rax = number;
+        registers.rdi = argument;
+        // Not a system call that the kernel would begin again.
+        registers.orig_rax = u64::MAX;
+        registers
+    }
+
+    pub fn result(registers: &Registers) -> i64 {
+        registers.rax as i64
+    }
+}
+
+/// How a system call is made.
+#[cfg(target_arch = "aarch64")]
+mod call {
+    use libc::user_regs_struct as Registers;
+
+    /// `svc #0`, as it stands in memory.
+    pub const INSTRUCTION: u64 = 0xd400_0001;
+    pub const MASK: u64 = 0xffff_ffff;
+
+    /// Where the instruction lies that has just been executed.
+    pub fn instruction(registers: &Registers) -> u64 {
+        registers.pc - 4
+    }
+
+    /// Makes another call by the same instruction.
+    pub fn again(mut registers: Registers, number: u64, argument: u64) -> Registers {
+        registers.pc = instruction(&registers);
+        registers.regs[8] = number;
+        registers.regs[0] = argument;
+        registers
+    }
+
+    pub fn result(registers: &Registers) -> i64 {
+        registers.regs[0] as i64
+    }
 }
 
 /// A stopped process; dropping it lets it go on.
@@ -83,19 +134,27 @@ impl Traced {
 
     fn registers(&self) -> Result<libc::user_regs_struct> {
         let mut registers = std::mem::MaybeUninit::<libc::user_regs_struct>::uninit();
-        request(
-            libc::PTRACE_GETREGS,
-            self.0,
-            0,
-            registers.as_mut_ptr() as usize,
-        )?;
-        // SAFETY: the call succeeded, so the kernel has written all of it.
+        let to = registers.as_mut_ptr().cast();
+        self.register_set(libc::PTRACE_GETREGSET, to)?;
+        // SAFETY: the call succeeded and wrote as many bytes as the structure has.
         Ok(unsafe { registers.assume_init() })
     }
 
     fn set_registers(&self, registers: &libc::user_regs_struct) -> Result<()> {
-        let address = std::ptr::from_ref(registers) as usize;
-        request(libc::PTRACE_SETREGS, self.0, 0, address).map(drop)
+        let from = std::ptr::from_ref(registers).cast_mut().cast();
+        self.register_set(libc::PTRACE_SETREGSET, from)
+    }
+
+    /// Reads or writes them all, at `place`, which has room for them.
+    fn register_set(&self, what: libc::c_uint, place: *mut libc::c_void) -> Result<()> {
+        let length = size_of::<libc::user_regs_struct>();
+        let mut part = libc::iovec {
+            iov_base: place,
+            iov_len: length,
+        };
+        request(what, self.0, NT_PRSTATUS, (&raw mut part) as usize)?;
+        ensure!(part.iov_len == length, "{} of {length} bytes", part.iov_len);
+        Ok(())
     }
 
     fn word(&self, address: u64) -> Result<u64> {

@@ -1,6 +1,5 @@
 //! A probe that is taken away from outside is missed in two ways, and an essential one is attached again by a new start.
-//! x86-64 only, as what takes it away.
-#![cfg(target_arch = "x86_64")]
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))] // as what takes it away
 
 use std::{
     collections::BTreeMap,
