@@ -11,6 +11,7 @@ use super::{
     correlate,
     id::Ids,
     life::{MAX_RESOLVED, Past},
+    lost::Losses,
     narrate,
     resume::excuse,
 };
@@ -36,54 +37,6 @@ const MAX_KEPT: usize = 256;
 const KEPT_NS: i64 = 600_000_000_000;
 /// A kept finding of the same kind about the same file is not told again for this long, ns.
 const REPEAT_NS: i64 = 600_000_000_000;
-/// Losses remembered for incidents that open after them.
-const MAX_LOSSES: usize = 1_024;
-/// How long, ns.
-const LOSS_NS: i64 = 60_000_000_000;
-
-/// A loss that may belong to an incident that opens later.
-#[derive(Clone, Copy, Debug)]
-struct Lost {
-    at_unix_ns: i64,
-    loss: Loss,
-    /// It was throttled: only records of this cgroup are missing. `None`: anybody's.
-    cgroup_id: Option<u64>,
-}
-
-impl Lost {
-    fn concerns(&self, case: &Case, world: &World) -> bool {
-        self.cgroup_id
-            .is_none_or(|cgroup_id| case.is_in(cgroup_id, world))
-    }
-}
-
-/// Whose each loss of a pass was: what no throttled cgroup accounts for may be anybody's.
-fn attribute(
-    losses: &[Loss],
-    throttled: &[Throttled],
-    at_unix_ns: i64,
-) -> impl Iterator<Item = Lost> {
-    let of_cgroups = throttled.iter().flat_map(move |throttled| {
-        let lost = move |loss: &Loss| Lost {
-            at_unix_ns,
-            loss: *loss,
-            cgroup_id: Some(throttled.cgroup_id),
-        };
-        throttled.losses.iter().map(lost)
-    });
-    let of_anybody = losses.iter().filter_map(move |loss| {
-        let same = |other: &&Loss| other.class == loss.class;
-        let named = throttled.iter().flat_map(|throttled| &throttled.losses);
-        let named: u64 = named.filter(same).map(|named| named.count).sum();
-        let count = loss.count.saturating_sub(named);
-        (count > 0).then_some(Lost {
-            at_unix_ns,
-            loss: Loss { count, ..*loss },
-            cgroup_id: None,
-        })
-    });
-    of_anybody.chain(of_cgroups)
-}
 
 /// The incidents.
 #[derive(Debug)]
@@ -99,7 +52,7 @@ pub struct Book {
     pub(super) restless: bool,
     kept: VecDeque<Finding>,
     told: lru::LruCache<(FindingType, ExecutableId, u32), i64, Fixed>,
-    losses: VecDeque<Lost>,
+    losses: Losses,
     pub(super) acceptances: Vec<Acceptance>,
 }
 
@@ -120,7 +73,7 @@ impl Book {
             restless: false,
             kept: VecDeque::new(),
             told: cache(1_024),
-            losses: VecDeque::new(),
+            losses: Losses::default(),
             acceptances: Vec::new(),
         }
     }
@@ -144,7 +97,7 @@ impl Book {
             Size::of("resolved incidents", resolved.len(), MAX_RESOLVED),
             Size::of("findings kept", kept.len(), MAX_KEPT),
             Size::of("findings told", told.len(), told.cap().get()),
-            Size::of("losses of late", losses.len(), MAX_LOSSES),
+            losses.size(),
         ];
         sizes.extend(cases.iter().flat_map(Case::sizes));
         sizes
@@ -232,13 +185,7 @@ impl Book {
             case.add(kept, world);
         }
         case.add(finding, world);
-        self.losses
-            .retain(|lost| lost.at_unix_ns.saturating_add(LOSS_NS) >= now_unix_ns);
-        for lost in &self.losses {
-            if lost.concerns(&case, world) {
-                case.lost(&[lost.loss], lost.at_unix_ns);
-            }
-        }
+        self.losses.tell(&mut case, now_unix_ns, world);
         self.mention_predecessor(&mut case, now_ns, now_unix_ns);
         self.mention_ancestor(&mut case, world);
         self.cases.push(case);
@@ -587,16 +534,7 @@ impl Book {
     /// incidents of that cgroup only.
     pub fn lost(&mut self, losses: &[Loss], throttled: &[Throttled], world: &World) {
         let at_unix_ns = world.unix_ns(world.now_ns());
-        for lost in attribute(losses, throttled, at_unix_ns) {
-            if self.losses.len() >= MAX_LOSSES {
-                self.losses.pop_front();
-            }
-            self.losses.push_back(lost);
-            for case in &mut self.cases {
-                if lost.concerns(case, world) {
-                    case.lost(&[lost.loss], at_unix_ns);
-                }
-            }
-        }
+        self.losses
+            .declare(losses, throttled, at_unix_ns, &mut self.cases, world);
     }
 }

@@ -1,7 +1,7 @@
 //! Incidents: findings that belong together, with a life.
 //!
 //! [`Book`] owns the open incidents: which finding joins which (`correlate.rs`), how loud they are
-//! (`score.rs`), when they are told, changed and over (`life.rs`), and what a person is told about them
+//! (`score.rs`), what is missing from them (`lost.rs`), when they are told, changed and over (`life.rs`), and what a person is told about them
 //! (`narrate.rs`). Everything is bounded, and says so when something did not fit. Text in an
 //! [`Incident`] is already escaped; bytes in a [`Subject`] are not.
 #![deny(clippy::disallowed_methods)]
@@ -17,6 +17,7 @@ mod correlate;
 mod finding;
 mod id;
 mod life;
+mod lost;
 mod narrate;
 mod next_steps;
 mod reason;
