@@ -253,11 +253,6 @@ fn load(facts: &Facts, plan: &Plan, config: &Config) -> Result<Loaded, RunError>
     }
 }
 
-/// How long this run lasts, ns.
-fn uptime_ns(started: Clock) -> u64 {
-    Clock::now().boot_ns.saturating_sub(started.boot_ns)
-}
-
 /// Waits for a timer; without one, for ever.
 async fn until(timer: &mut Option<Pin<&mut Sleep>>) {
     match timer {
@@ -312,7 +307,8 @@ impl Runtime {
                     let taken = self.drain();
                     self.rest(&drain, doze.drained(taken), &mut doze)?;
                     self.pass()?;
-                    if let Some(probe) = self.integrity.to_attach_again(uptime_ns(self.started)) {
+                    let uptime_ns = self.scan.at_ns.saturating_sub(self.started.boot_ns);
+                    if let Some(probe) = self.integrity.to_attach_again(uptime_ns) {
                         return Err(RunError::Detached(probe.name()));
                     }
                     if record::is_over(&options.record, &mut self.recorder) {
