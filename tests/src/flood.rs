@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// After this an attack is over, whatever was found.
 const LIMIT: Duration = Duration::from_secs(30);
 /// A flood lasts as long as the attack that it is to cover, and never longer.
-const FLOOD_MS: &str = "40000";
+pub const FLOOD_MS: &str = "40000";
 /// How long the flooder may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -117,7 +117,10 @@ fn threads(with: &str) -> &'static str {
 }
 
 /// CPU time of the daemon, s.
-fn cpu_s(daemon: &Daemon) -> Result<f64> {
+///
+/// # Errors
+/// It has ended.
+pub fn cpu_s(daemon: &Daemon) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid()));
     let stat = stat.with_context(|| format!("the daemon ended: {}", daemon.account()))?;
     let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);

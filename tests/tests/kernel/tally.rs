@@ -1,6 +1,6 @@
 //! Records counted by kind: what was produced must be what was seen and what is declared lost.
 
-use detector::source::decode::Record;
+use detector::{input::Loss, source::decode::Record};
 use detector_common::counter::Counter;
 
 use crate::watch::Watch;
@@ -77,6 +77,14 @@ pub fn losses(watch: &Watch, counters: Counters) -> Tally {
         thread_end,
         connection,
     }
+}
+
+/// How many of that name there are among losses.
+pub fn count_of(losses: &[Loss], class: &str) -> u64 {
+    let mut losses = losses.iter();
+    losses
+        .find(|loss| loss.class == class)
+        .map_or(0, |loss| loss.count)
 }
 
 /// What a watch saw of each kind from `after` until `before`, ns since boot.

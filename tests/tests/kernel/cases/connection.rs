@@ -10,6 +10,7 @@ use detector_common::event::{Connection, connection::change};
 
 use crate::{
     actor::Actor,
+    tally::count_of,
     watch::{Watch, connections, watch},
 };
 
@@ -155,13 +156,7 @@ fn inbound_connections_are_counted_per_listening_port_and_its_process_is_known()
         .sum();
     // The kernel runs no probe inside itself: a connection that is accepted in an interrupt of the program's own run for
     // another one is missed, and counted as that.
-    let missed: u64 = watch
-        .scan
-        .losses
-        .iter()
-        .filter(|loss| loss.class == "probe_missed")
-        .map(|loss| loss.count)
-        .sum();
+    let missed = count_of(&watch.scan.losses, "probe_missed");
     assert!(
         accepted <= 37 && accepted + missed >= 37,
         "{accepted} counted, {missed} missed"

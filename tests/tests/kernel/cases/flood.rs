@@ -14,9 +14,9 @@ use detector::kernel::Facts;
 use tests::{
     cgroup::Cgroup,
     daemon::Daemon,
-    foothold::Foothold,
+    flood::{self, FLOOD_MS},
     scenario::DETECTOR_STAND_IN,
-    told::{Suspect, Told, seconds},
+    told::{Told, seconds},
 };
 
 use crate::{
@@ -25,58 +25,23 @@ use crate::{
     watch::{Turn, obstacle, skip},
 };
 
-/// After this a run is over, whatever was found.
-const LIMIT: Duration = Duration::from_secs(30);
-/// A flood lasts as long as the attack that it is to cover.
-const FLOOD_MS: &str = "40000";
 /// What a flood may add to the daemon's memory: its tables, full. (The cap of the unit is for a release build.)
 const GROWTH_KIB: u64 = 24 << 10;
 
-/// Starts an intruder at full speed and follows the daemon until it is critical.
+/// The same intruder as in `bench flood`.
 fn attack(daemon: &Daemon, name: &str) -> Told {
     let stand_in = std::env::var_os(DETECTOR_STAND_IN).map(PathBuf::from);
     let stand_in = stand_in.expect("`cargo xtask test` names it");
-    let foothold = Foothold::new(".cache-").expect("a folder");
-    let planted = foothold.plant(&stand_in, name).expect("it is planted");
-    let command = [
-        planted.as_os_str(),
-        "--threads=2".as_ref(),
-        "--for=60".as_ref(),
-    ];
-    let session = foothold.start(&command).expect("it starts");
-    let suspect = Suspect {
-        folder: foothold.path().to_str().expect("text").to_owned(),
-        pid: session.pid(),
-        started: session.started,
-    };
-    let mut next = 0;
-    loop {
-        next += daemon.events_from(next, Duration::from_millis(100)).len();
-        let told = suspect.told(&daemon.events());
-        let over = suspect.started.elapsed() > LIMIT || daemon.has_exited();
-        if told.critical.is_some() || over {
-            return told;
-        }
-    }
+    flood::attack(daemon, &stand_in, name).expect("it starts")
 }
 
 /// CPU time of the daemon, s, and the most memory it ever had, KiB.
 fn cost(daemon: &Daemon) -> (f64, u64) {
-    let pid = daemon.pid();
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
-    let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("it lives");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak = peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok());
-    let user_hz = rustix::param::clock_ticks_per_second();
     (
-        ticks as f64 / user_hz as f64,
+        flood::cpu_s(daemon).expect("it lives"),
         peak.expect("every process has one"),
     )
 }
@@ -103,15 +68,15 @@ fn an_attack_under_a_flood_from_another_cgroup_is_found_within_twice_the_normal_
         let cgroup = Cgroup::new(&root, "flood").expect("tests run as root");
         let mut command = Command::new(PROGRAM);
         command.args(["flood", with, "--count", "4000000", "--ms", FLOOD_MS]);
-        let mut flood = Actor::start_command(cgroup.inside(&command));
-        assert_eq!(flood.says()["began"], true);
+        let mut flooder = Actor::start_command(cgroup.inside(&command));
+        assert_eq!(flooder.says()["began"], true);
         let (begun, (cpu_before, _)) = (Instant::now(), cost(&daemon));
         let told = attack(&daemon, with);
         let (cpu, peak) = cost(&daemon);
         let elapsed = begun.elapsed().as_secs_f64();
-        flood.enough();
-        let made = flood.says()["made"].as_u64().expect("it counts");
-        assert!(flood.finish().success());
+        flooder.enough();
+        let made = flooder.says()["made"].as_u64().expect("it counts");
+        assert!(flooder.finish().success());
         let cores = (cpu - cpu_before) / elapsed;
         let (opened, critical) = (seconds(told.opened), seconds(told.critical));
         println!(

@@ -14,7 +14,7 @@ use tests::cgroup::Cgroup;
 use super::cpu::THREADS_OF_AN_ACTOR;
 use crate::{
     actor::{Actor, PROGRAM},
-    tally::{DROPPED, Tally, losses, tally},
+    tally::{DROPPED, Tally, count_of, losses, tally},
     watch::{DEFAULT_SIZES, Turn, Watch, connections, execs, skip, watch},
 };
 
@@ -121,10 +121,7 @@ impl Flooded {
 }
 
 fn of(losses: Option<&[Loss]>, class: &str) -> u64 {
-    let mut losses = losses.unwrap_or_default().iter();
-    losses
-        .find(|loss| loss.class == class)
-        .map_or(0, |loss| loss.count)
+    count_of(losses.unwrap_or_default(), class)
 }
 
 #[test]
