@@ -232,6 +232,9 @@ pub struct Table {
     pub forgotten: Forgotten,
 }
 
+/// Which part of the table those may be that ended: with the defaults 8,192, as many as a minute of 136 a second. A storm
+/// of programs fills it in a second, and each with its image and arguments takes a kilobyte and more.
+const DEAD_PART: usize = 4;
 /// Steps of one walk up the tree.
 const MAX_DEPTH: usize = 64;
 
@@ -488,13 +491,16 @@ impl Table {
         true
     }
 
-    /// Forgets those that ended before `before_ns` and have no child in the table.
+    /// Forgets those that ended before `before_ns` and have no child in the table; sooner, the oldest first, where they
+    /// are more than a part of the table. To be called when the intervals are closed: what was charged is accounted for.
     pub fn purge(&mut self, before_ns: u64) {
-        for _ in 0..self.dead.len() {
+        let too_many = self.dead.len().saturating_sub(self.capacity / DEAD_PART);
+        for looked_at in 0..self.dead.len() {
             let Some((at_ns, key)) = self.dead.pop_front() else {
                 break;
             };
-            if at_ns >= before_ns {
+            let early = at_ns >= before_ns;
+            if early && looked_at >= too_many {
                 self.dead.push_front((at_ns, key));
                 break;
             }
@@ -503,7 +509,10 @@ impl Table {
                 Some(process) if process.children > 0 || process.incident.is_some() => {
                     self.dead.push_back((before_ns, key));
                 }
-                Some(_) => self.remove(key),
+                Some(_) => {
+                    self.forgotten.dead += u64::from(early);
+                    self.remove(key);
+                }
             }
         }
         if self.queue.len() > 2 * self.processes.len() + 1_024 {

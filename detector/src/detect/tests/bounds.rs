@@ -11,6 +11,7 @@ use crate::{
         testing::{Bench, SECOND, exec, facts, file_id, header, key, process, thread_end},
         window::{Pass, Windows},
     },
+    incident::{Evidence, Finding},
     input::{Input, Owner, ProcessKey},
 };
 
@@ -65,6 +66,44 @@ fn ended_processes_are_kept_for_a_minute() {
         bench.second();
     }
     assert!(bench.engine.process(of).is_none());
+}
+
+#[test]
+fn a_storm_of_short_programs_leaves_the_table_to_others_and_is_charged_in_full() {
+    let mut bench = Bench::with(Config {
+        max_processes: 400,
+        ..Config::default()
+    });
+    let storm = key(500, T);
+    bench.run(INIT, storm, "/usr/bin/make");
+    let others = bench.engine.process_count();
+    let mut forgotten = 0;
+    let mut last = storm;
+    for second in 0..12 {
+        for n in 0..300 {
+            let id = second * 300 + n;
+            let child = key(1_000 + id, T + 1 + u64::from(id));
+            bench.fork(storm, child);
+            bench.exit(child, 0);
+            // Half of both CPUs, 1.5 s a second, in bills of 5 ms.
+            let bill = thread_end(child.tgid, child.tgid, child.start_ns, SECOND / 200);
+            bench.apply(Input::ThreadEnd(bill));
+            last = child;
+        }
+        bench.second();
+        assert_eq!(bench.engine.process_count(), others + 100, "{second}");
+        forgotten += if second == 0 { 200 } else { 300 };
+        assert_eq!(bench.engine.counters().dead_forgotten, forgotten);
+    }
+    assert!(bench.engine.process(last).is_some());
+    let saturated = bench.incidents().into_iter().find_map(|(_, incident)| {
+        let load = |finding: &Finding| match finding.evidence {
+            Evidence::Cpu(cpu) => Some(cpu.cores),
+            _ => None,
+        };
+        incident.findings.iter().find_map(load)
+    });
+    assert_eq!(saturated, Some(1.5));
 }
 
 #[test]
