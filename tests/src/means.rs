@@ -1,6 +1,6 @@
 //! What the daemon may use, as its unit sets it: memory and CPU in cgroups of its own, of either version.
 //!
-//! systemd does this with `MemoryMax=`, `MemorySwapMax=0` and `CPUQuota=`; here the figures are read from
+//! systemd does this with `MemoryMax=`, `MemorySwapMax=0`, `CPUQuota=` and `CPUWeight=`; here the figures are read from
 //! `dist/detector.service` and written where the kernel takes them. The group counts what no process can count of itself:
 //! maps, page tables, sockets, and the pages of files that it was the first to read.
 
@@ -13,6 +13,9 @@ use std::process::Command;
 const UNIT: &str = include_str!("../../dist/detector.service");
 /// Of `cpu.cfs_period_us` and `cpu.max`, µs: the kernel's own default.
 const PERIOD_US: u64 = 100_000;
+/// What everybody has who asks for nothing: of `cpu.weight`, and of `cpu.shares`, as systemd translates one into the other.
+const WEIGHT: u64 = 100;
+const SHARES: u64 = 1_024;
 
 /// Cgroups with the unit's limits. Dropping it removes them, once what ran in them is gone.
 #[derive(Debug)]
@@ -70,9 +73,16 @@ impl Means {
         let cpu = limits_cpu.then(|| Controlled::new("cpu")).transpose()?;
         if let Some(cpu) = &cpu {
             let quota_us = PERIOD_US * cpu_percent()? / 100;
+            let weight = cpu_weight()?;
             match cpu.version {
-                Version::Two => cpu.write("cpu.max", &format!("{quota_us} {PERIOD_US}"))?,
-                Version::One => cpu.write("cpu.cfs_quota_us", &quota_us.to_string())?,
+                Version::Two => {
+                    cpu.write("cpu.max", &format!("{quota_us} {PERIOD_US}"))?;
+                    cpu.write("cpu.weight", &weight.to_string())?;
+                }
+                Version::One => {
+                    cpu.write("cpu.cfs_quota_us", &quota_us.to_string())?;
+                    cpu.write("cpu.shares", &(weight * SHARES / WEIGHT).to_string())?;
+                }
             }
         }
         Ok(Means { memory, cpu })
@@ -201,6 +211,14 @@ pub fn cpu_percent() -> Result<u64> {
         .parse()?)
 }
 
+/// `CPUWeight=` of the unit.
+///
+/// # Errors
+/// It is no number.
+fn cpu_weight() -> Result<u64> {
+    Ok(setting("CPUWeight")?.parse()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +227,7 @@ mod tests {
     fn limits_are_those_that_the_unit_promises() {
         assert_eq!(memory_max().expect("it is set"), 64 << 20);
         assert_eq!(cpu_percent().expect("it is set"), 25);
+        assert_eq!(cpu_weight().expect("it is set"), 500);
     }
 
     #[test]
