@@ -64,7 +64,7 @@ pub fn attack_in_the_open(daemon: &Daemon, stand_in: &Path) -> Result<Covered> {
     spent(daemon, || Ok((attack(daemon, stand_in, "quiet")?, 0.0)))
 }
 
-/// Floods with `with` until the attack is found, from `cgroup` or from the one that the attack runs in.
+/// Floods with `with` from so many threads until the attack is found, from `cgroup` or from the one that the attack runs in.
 ///
 /// # Errors
 /// The flood or the attack cannot be started, or the daemon has ended.
@@ -72,12 +72,12 @@ pub fn attack_under(
     daemon: &Daemon,
     stand_in: &Path,
     actor: &Path,
-    with: &str,
+    (with, threads): (&str, u32),
     cgroup: Option<&Cgroup>,
 ) -> Result<Covered> {
     let mut command = Command::new(actor);
     command.args(["flood", with, "--shortest", "--count", "40000000"]);
-    command.args(["--ms", FLOOD_MS, "--threads", threads(with)]);
+    command.args(["--ms", FLOOD_MS, "--threads", &threads.to_string()]);
     let mut flood = Actor::begin(match cgroup {
         Some(cgroup) => cgroup.inside(&command),
         None => command,
@@ -102,14 +102,6 @@ fn spent(daemon: &Daemon, act: impl FnOnce() -> Result<(Told, f64)>) -> Result<C
         per_second,
         cores: (cpu_s(daemon)? - before) / begun.elapsed().as_secs_f64(),
     })
-}
-
-/// Who runs programs waits for them most of the time: two threads get a few turns beside an attack that has every CPU.
-fn threads(with: &str) -> &'static str {
-    match with {
-        "exec" => "16",
-        _ => "2",
-    }
 }
 
 /// CPU time of the daemon, s.

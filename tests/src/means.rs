@@ -9,20 +9,22 @@ use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 const UNIT: &str = include_str!("../../dist/detector.service");
 /// Of `cpu.cfs_period_us` and `cpu.max`, µs: the kernel's own default.
 const PERIOD_US: u64 = 100_000;
-/// What everybody has who asks for nothing: of `cpu.weight`, and of `cpu.shares`, as systemd translates one into the other.
-const WEIGHT: u64 = 100;
+/// `cpu.weight` of who asks for nothing.
+pub const WEIGHT: u64 = 100;
+/// The same in `cpu.shares`, as systemd translates one into the other.
 const SHARES: u64 = 1_024;
 
 /// Cgroups with the unit's limits. Dropping it removes them, once what ran in them is gone.
 #[derive(Debug)]
 pub struct Means {
-    memory: Controlled,
-    /// `None`: the CPU is not limited.
-    cpu: Option<Controlled>,
+    /// `None`: the memory is not limited.
+    memory: Option<Controlled>,
+    cpu: Controlled,
 }
 
 /// What was used of the memory.
@@ -37,11 +39,20 @@ pub struct Used {
     pub killed: u64,
 }
 
+/// A group, and one controller of it. In the second version one group has them all.
 #[derive(Debug)]
 struct Controlled {
     folder: PathBuf,
     version: Version,
-    group: Cgroup,
+    group: Rc<Cgroup>,
+    _enabled: Option<Enabled>,
+}
+
+/// A controller that was switched on for the groups below the root of the second version; off again when dropped.
+#[derive(Debug)]
+struct Enabled {
+    file: PathBuf,
+    controller: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,38 +62,23 @@ enum Version {
 }
 
 impl Means {
-    /// A group with this memory, and with the unit's share of a CPU or any.
+    /// Groups with this memory or any, with the unit's share of a CPU or any, and with the unit's weight.
     ///
     /// # Errors
     /// No such controller is mounted, or it refuses.
-    pub fn new(memory_bytes: u64, limits_cpu: bool) -> Result<Means> {
-        let memory = Controlled::new("memory")?;
-        let bytes = memory_bytes.to_string();
-        match memory.version {
-            Version::Two => {
-                memory.write("memory.max", &bytes)?;
-                // No such file: the kernel knows no swap.
-                let _without = memory.write("memory.swap.max", "0");
-            }
-            Version::One => {
-                memory.write("memory.limit_in_bytes", &bytes)?;
-                // Memory and swap together; no such file: the kernel does not account for swap.
-                let _without = memory.write("memory.memsw.limit_in_bytes", &bytes);
-            }
+    pub fn new(memory_bytes: Option<u64>, limits_cpu: bool) -> Result<Means> {
+        let cpu = Controlled::new("cpu", None)?;
+        let memory = memory_bytes.map(|bytes| memory(bytes, &cpu)).transpose()?;
+        let weight = cpu_weight()?;
+        let quota_us = PERIOD_US * cpu_percent()? / 100;
+        match cpu.version {
+            Version::Two => cpu.write("cpu.weight", &weight.to_string())?,
+            Version::One => cpu.write("cpu.shares", &(weight * SHARES / WEIGHT).to_string())?,
         }
-        let cpu = limits_cpu.then(|| Controlled::new("cpu")).transpose()?;
-        if let Some(cpu) = &cpu {
-            let quota_us = PERIOD_US * cpu_percent()? / 100;
-            let weight = cpu_weight()?;
+        if limits_cpu {
             match cpu.version {
-                Version::Two => {
-                    cpu.write("cpu.max", &format!("{quota_us} {PERIOD_US}"))?;
-                    cpu.write("cpu.weight", &weight.to_string())?;
-                }
-                Version::One => {
-                    cpu.write("cpu.cfs_quota_us", &quota_us.to_string())?;
-                    cpu.write("cpu.shares", &(weight * SHARES / WEIGHT).to_string())?;
-                }
+                Version::Two => cpu.write("cpu.max", &format!("{quota_us} {PERIOD_US}"))?,
+                Version::One => cpu.write("cpu.cfs_quota_us", &quota_us.to_string())?,
             }
         }
         Ok(Means { memory, cpu })
@@ -91,19 +87,21 @@ impl Means {
     /// The same command, with these means.
     #[must_use]
     pub fn inside(&self, command: &Command) -> Command {
-        let inside = self.memory.group.inside(command);
-        match &self.cpu {
-            Some(cpu) => cpu.group.inside(&inside),
-            None => inside,
+        let inside = self.cpu.group.inside(command);
+        match &self.memory {
+            Some(memory) if !Rc::ptr_eq(&memory.group, &self.cpu.group) => {
+                memory.group.inside(&inside)
+            }
+            _ => inside,
         }
     }
 
-    /// What was used so far.
+    /// What was used so far of the memory that is limited.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// The kernel does not tell, or it is not limited.
     pub fn used(&self) -> Result<Used> {
-        let memory = &self.memory;
+        let memory = self.memory.as_ref().context("any memory is allowed")?;
         let number = |file: &str| -> Result<u64> { Ok(memory.read(file)?.trim().parse()?) };
         Ok(match memory.version {
             Version::Two => Used {
@@ -120,26 +118,49 @@ impl Means {
     }
 }
 
+/// A group with this memory, and no swap.
+fn memory(bytes: u64, beside: &Controlled) -> Result<Controlled> {
+    let memory = Controlled::new("memory", Some(beside))?;
+    let bytes = bytes.to_string();
+    match memory.version {
+        Version::Two => {
+            memory.write("memory.max", &bytes)?;
+            // No such file: the kernel knows no swap.
+            let _without = memory.write("memory.swap.max", "0");
+        }
+        Version::One => {
+            memory.write("memory.limit_in_bytes", &bytes)?;
+            // Memory and swap together; no such file: the kernel does not account for swap.
+            let _without = memory.write("memory.memsw.limit_in_bytes", &bytes);
+        }
+    }
+    Ok(memory)
+}
+
 impl Controlled {
-    /// A new group below the root of whatever hierarchy has that controller.
-    fn new(controller: &str) -> Result<Controlled> {
+    /// A new group below the root of whatever hierarchy has that controller; the one beside it, if that has it, too.
+    fn new(controller: &'static str, beside: Option<&Controlled>) -> Result<Controlled> {
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         let (root, version) = mounts
             .lines()
             .find_map(|mount| hierarchy(mount, controller))
             .with_context(|| format!("no cgroup hierarchy has the controller {controller}"))?;
-        if version == Version::Two {
-            fs::write(
-                root.join("cgroup.subtree_control"),
-                format!("+{controller}"),
-            )?;
-        }
-        let group = Cgroup::new(&root, &format!("detector-{controller}"))?;
+        let enabled = match version {
+            Version::Two => Enabled::new(&root, controller)?,
+            Version::One => None,
+        };
+        let group = match beside {
+            Some(beside) if version == Version::Two && beside.version == version => {
+                Rc::clone(&beside.group)
+            }
+            _ => Rc::new(Cgroup::new(&root, &format!("detector-{controller}"))?),
+        };
         let folder = root.join(group.path().trim_start_matches('/'));
         Ok(Controlled {
             folder,
             version,
             group,
+            _enabled: enabled,
         })
     }
 
@@ -163,6 +184,32 @@ impl Controlled {
         Ok(value
             .with_context(|| format!("{file} has no {name}"))?
             .parse()?)
+    }
+}
+
+impl Enabled {
+    /// `None`: it was on.
+    fn new(root: &Path, controller: &'static str) -> Result<Option<Enabled>> {
+        let file = root.join("cgroup.subtree_control");
+        let on = fs::read_to_string(&file)?;
+        if on.split_whitespace().any(|name| name == controller) {
+            return Ok(None);
+        }
+        fs::write(&file, format!("+{controller}"))
+            .with_context(|| format!("cannot switch on {controller} in {}", file.display()))?;
+        Ok(Some(Enabled { file, controller }))
+    }
+}
+
+impl Drop for Enabled {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(&self.file, format!("-{}", self.controller)) {
+            eprintln!(
+                "{} stays in {}: {error}",
+                self.controller,
+                self.file.display()
+            );
+        }
     }
 }
 
@@ -215,7 +262,7 @@ pub fn cpu_percent() -> Result<u64> {
 ///
 /// # Errors
 /// It is no number.
-fn cpu_weight() -> Result<u64> {
+pub fn cpu_weight() -> Result<u64> {
     Ok(setting("CPUWeight")?.parse()?)
 }
 

@@ -466,8 +466,7 @@ impl Engine {
         let see = |process: &mut Process| {
             let renamed = process.seen(task, &passes);
             let busy = busy_ns.is_some_and(|busy_ns| process.cpu.interval.cpu_ns >= busy_ns);
-            let unnamed = busy && !process.asked && !process.facts_current;
-            (renamed, busy, unnamed, process.suspicion.is_some())
+            (renamed, busy, process.suspicion.is_some())
         };
         let see_child = |process: &mut Process| process.parent.is_some().then(|| see(process));
         let table = &mut self.world.table;
@@ -477,12 +476,13 @@ impl Engine {
             self.world.ensure_child(key, parent, ParentFrom::Seen);
             self.world.table.charge(key, see)
         });
-        let Some((renamed, busy, unnamed, suspect)) = seen else {
+        let Some((renamed, busy, suspect)) = seen else {
             return;
         };
-        if unnamed {
+        if busy {
             self.ask_for_busy(key, out);
-        } else if busy || suspect {
+        }
+        if busy || suspect {
             self.world.look_again(key, busy, out);
         }
         if renamed {
@@ -490,14 +490,19 @@ impl Engine {
         }
     }
 
-    /// Who uses much is worth naming exactly.
+    /// Who uses much is worth naming exactly. What it runs is asked for again until there is an answer: under a flood of
+    /// programs questions are dropped.
     fn ask_for_busy(&mut self, key: ProcessKey, out: &mut Vec<Output>) {
-        let process = self.world.table.get(key);
-        let image = process.and_then(|process| process.image.as_ref());
-        let id = image.map(|image| image.executable.id);
+        let Some(process) = self.world.table.get(key) else {
+            return;
+        };
+        let unnamed = !process.asked && !process.facts_current;
+        let id = process.image.as_ref().map(|image| image.executable.id);
         let now_ns = self.world.now_ns();
         let with = id.is_some_and(|id| self.world.executables.wants(id, now_ns));
-        self.world.enrich(key, with, out);
+        if unnamed || with {
+            self.world.enrich(key, with, out);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Images whose verdict waits for facts.
 //!
-//! Bounded; the oldest goes first and is counted. An entry ends when the facts are there or after a
+//! Bounded; of the oldest one whose process has ended goes first, else the oldest, and that is counted: a flood of short
+//! programs must not push out the verdict on what runs on. An entry ends when the facts are there or after a
 //! minute; at the deadline its verdict is given on what the kernel told.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -13,6 +14,8 @@ use crate::{
 
 /// Most images that wait.
 const MAX: usize = 1_024;
+/// How many of the oldest are looked through for one that nobody runs any more.
+const LOOKED_THROUGH: usize = 64;
 /// How long late facts are still waited for, ns.
 const KEEP_NS: u64 = 60_000_000_000;
 
@@ -58,10 +61,12 @@ impl Queue {
         Size::of("images that wait", self.waiting.len(), MAX)
     }
 
-    /// Adds one.
-    pub fn push(&mut self, pending: Pending) {
+    /// Adds one; `runs` says whether a process still does.
+    pub fn push(&mut self, pending: Pending, runs: impl Fn(ProcessKey) -> bool) {
         if self.waiting.len() >= MAX {
-            self.waiting.pop_front();
+            let mut oldest = self.waiting.iter().take(LOOKED_THROUGH);
+            let ended = oldest.position(|pending| !runs(pending.process));
+            self.waiting.remove(ended.unwrap_or(0));
             self.dropped += 1;
         }
         self.waiting.push_back(pending);

@@ -15,7 +15,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::{daemon::Daemon, process::Known, service};
+use tests::{daemon::Daemon, means::Means, process::Known, service};
 
 /// Linux 7 in an emulated machine takes 16 s to load the probes, and more than twice that while two threads burn.
 const LOADED_WITHIN: Duration = Duration::from_secs(120);
@@ -30,9 +30,24 @@ pub fn detector() -> PathBuf {
 
 /// The daemon, watching, as its service and with everything it can use.
 pub fn watching(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Daemon {
+    watch(service(arguments))
+}
+
+/// The same, with what its unit gives it.
+pub fn watching_with(
+    means: &Means,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Daemon {
+    watch(means.inside(&service(arguments)))
+}
+
+fn service(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Daemon::command(&detector());
     command.args(arguments);
-    let command = service::unprivileged(&command, &[service::NET_ADMIN]);
+    service::unprivileged(&command, &[service::NET_ADMIN])
+}
+
+fn watch(command: Command) -> Daemon {
     let daemon = Daemon::start(command).expect("it starts");
     let loaded = Instant::now() + LOADED_WITHIN;
     daemon.wait_ready(loaded).expect("it watches");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use crate::{
     detect::{
+        blame,
         path::PathClass,
         pending::Pending,
         process::{Process, Suspicion},
@@ -22,7 +23,7 @@ impl Engine {
         let now_ns = self.world.now_ns();
         pending.late |= pending.is_late(now_ns, &self.world.config);
         if !self.world.has_wall_clock() {
-            self.pending.push(pending);
+            self.wait(pending);
             return;
         }
         let Some(process) = self.world.table.get(pending.process) else {
@@ -79,8 +80,14 @@ impl Engine {
         self.early_connections(process_key, out);
         self.book.flush(&mut self.world, out);
         if !done {
-            self.pending.push(pending);
+            self.wait(pending);
         }
+    }
+
+    fn wait(&mut self, pending: Pending) {
+        let table = &self.world.table;
+        self.pending
+            .push(pending, |key| blame::is_alive(table, key));
     }
 
     /// Says so where the image is a program that ended before.

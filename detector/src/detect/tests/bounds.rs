@@ -194,6 +194,46 @@ fn a_thousand_images_wait_for_facts_and_then_the_oldest_goes() {
 }
 
 #[test]
+fn short_programs_do_not_push_out_the_verdict_on_what_runs_on() {
+    let mut bench = Bench::new();
+    let web = key(800, T);
+    bench.run(INIT, web, "/usr/sbin/php-fpm8.2");
+    let attack = key(900, T);
+    bench.fork(web, attack);
+    bench.exec(&exec(attack, web, "/opt/attack"));
+    for n in 0..5_000 {
+        let of = key(1_000 + n, T + u64::from(n));
+        bench.exec(&exec(of, INIT, &format!("/opt/{n}")));
+        bench.exit(of, 0);
+    }
+    assert_eq!(bench.engine.counters().verdicts_dropped, 5_001 - 1_024);
+    bench.unowned("/opt/attack");
+    let told = bench.incidents().iter().any(|(_, incident)| {
+        let by = |finding: &Finding| finding.process == Some(attack);
+        incident.findings.iter().any(by)
+    });
+    assert!(told);
+}
+
+#[test]
+fn what_a_busy_program_runs_is_asked_for_until_there_is_an_answer() {
+    let mut bench = Bench::new();
+    let of = key(900, T);
+    bench.exec(&exec(of, INIT, "/opt/busy"));
+    let asked = |bench: &Bench| {
+        let requests = bench.requests();
+        let about = requests.iter().filter(|request| request.process == of);
+        about.filter(|request| request.file_wanted).count()
+    };
+    assert_eq!(asked(&bench), 1);
+    bench.burn(6, &[(of, SECOND / 2)]);
+    assert_eq!(asked(&bench), 3, "every two seconds");
+    bench.unowned("/opt/busy");
+    bench.burn(6, &[(of, SECOND / 2)]);
+    assert_eq!(asked(&bench), 3);
+}
+
+#[test]
 fn facts_that_come_within_a_minute_are_taken_into_account() {
     let told = |seconds: u32| {
         let mut bench = Bench::new();

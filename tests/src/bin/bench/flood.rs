@@ -129,13 +129,18 @@ fn measure(args: &Args, with: With) -> Result<Row> {
     };
     let root = detector::kernel::Facts::read().cgroup_v2;
     let cgroup = Cgroup::new(&root.context("no cgroup v2 is mounted")?, "flood")?;
-    let means = Means::new(means::memory_max()?, !args.any_cpu)?;
+    let means = Means::new(Some(means::memory_max()?), !args.any_cpu)?;
     let command = service::unprivileged(&Daemon::command(&binary), &[service::NET_ADMIN]);
     let mut daemon = Daemon::start(means.inside(&command))?;
     daemon.wait_ready(Instant::now() + PATIENCE)?;
     let covered = match with {
-        With::Events(with) => flood::attack_under(&daemon, &stand_in, &actor, with, Some(&cgroup))?,
-        With::OwnEvents(with) => flood::attack_under(&daemon, &stand_in, &actor, with, None)?,
+        With::Events(with) => {
+            let flood = (with, threads(with));
+            flood::attack_under(&daemon, &stand_in, &actor, flood, Some(&cgroup))?
+        }
+        With::OwnEvents(with) => {
+            flood::attack_under(&daemon, &stand_in, &actor, (with, threads(with)), None)?
+        }
         With::Nothing | With::Tasks(_) => flood::attack_in_the_open(&daemon, &stand_in)?,
     };
     let used = means.used()?;
@@ -149,6 +154,14 @@ fn measure(args: &Args, with: With) -> Result<Row> {
         covered,
         used,
     })
+}
+
+/// Who runs programs waits for them most of the time: two threads get a few turns beside an attack that has every CPU.
+fn threads(with: &str) -> u32 {
+    match with {
+        "exec" => 16,
+        _ => 2,
+    }
 }
 
 /// `kernel.pid_max`, put back when dropped.
@@ -229,10 +242,12 @@ fn markdown(args: &Args, rows: &[Row]) -> Result<String> {
     Ok(format!(
         "# The daemon under floods\n\n\
          Made by `cargo xtask bench flood`. The program as it is shipped, with what its unit gives it: {} MiB of memory, no swap, \
-         {cpu}.\nThe flood comes from a cgroup of its own or from the intruder's, as fast as {} CPUs can; the intruder at full speed is to be \
+         {cpu}, a weight of {} where {} is usual.\nThe flood comes from a cgroup of its own or from the intruder's, as fast as {} CPUs can; the intruder at full speed is to be \
          found. Memory is what the\nkernel counts of the daemon's cgroup: its own, maps, page tables, and pages of files that it \
          was the first to read, which are given\nup when the limit is met.\n\n{}",
         means::memory_max()? >> 20,
+        means::cpu_weight()?,
+        means::WEIGHT,
         std::thread::available_parallelism()?,
         table(&head, &cells)
     ))
