@@ -1,25 +1,20 @@
 //! The real attack while something floods the daemon: how soon it is found, and what the daemon spends meanwhile.
 
+use crate::actor::Actor;
 use crate::cgroup::Cgroup;
 use crate::daemon::Daemon;
 use crate::foothold::Foothold;
-use crate::process::Owned;
 use crate::told::{Suspect, Told};
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::Signal;
-use serde_json::Value;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// After this an attack is over, whatever was found.
 const LIMIT: Duration = Duration::from_secs(30);
 /// A flood lasts as long as the attack that it is to cover, and never longer.
-pub const FLOOD_MS: &str = "40000";
-/// How long the flooder may take to end.
-const ENDS_WITHIN: Duration = Duration::from_secs(30);
+const FLOOD_MS: &str = "40000";
 
 /// What came of an attack, and what the daemon spent meanwhile.
 #[derive(Clone, Debug)]
@@ -36,7 +31,7 @@ pub struct Covered {
 ///
 /// # Errors
 /// It cannot be started.
-pub fn attack(daemon: &Daemon, stand_in: &Path, name: &str) -> Result<Told> {
+fn attack(daemon: &Daemon, stand_in: &Path, name: &str) -> Result<Told> {
     let foothold = Foothold::new(".cache-")?;
     let planted = foothold.plant(stand_in, name)?;
     let command = [
@@ -83,7 +78,7 @@ pub fn attack_under(
     let mut command = Command::new(actor);
     command.args(["flood", with, "--shortest", "--count", "40000000"]);
     command.args(["--ms", FLOOD_MS, "--threads", threads(with)]);
-    let mut flood = Actor::start(match cgroup {
+    let mut flood = Actor::begin(match cgroup {
         Some(cgroup) => cgroup.inside(&command),
         None => command,
     })?;
@@ -93,7 +88,8 @@ pub fn attack_under(
         let elapsed = begun.elapsed().as_secs_f64();
         flood.enough();
         let made = flood.says()?["made"].as_u64().context("it counts")?;
-        flood.finish()?;
+        let status = flood.finish()?;
+        ensure!(status.success(), "the flooder: {status}");
         Ok((told, made as f64 / elapsed))
     })
 }
@@ -120,7 +116,7 @@ fn threads(with: &str) -> &'static str {
 ///
 /// # Errors
 /// It has ended.
-pub fn cpu_s(daemon: &Daemon) -> Result<f64> {
+fn cpu_s(daemon: &Daemon) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid()));
     let stat = stat.with_context(|| format!("the daemon ended: {}", daemon.account()))?;
     let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
@@ -132,54 +128,4 @@ pub fn cpu_s(daemon: &Daemon) -> Result<f64> {
         .sum();
     let user_hz = rustix::param::clock_ticks_per_second();
     Ok(ticks as f64 / user_hz as f64)
-}
-
-/// The actor program at a task that lasts until it is told that it is enough; ended when dropped.
-#[derive(Debug)]
-pub struct Actor {
-    owned: Owned,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Actor {
-    /// Starts it and waits until it has begun.
-    ///
-    /// # Errors
-    /// It cannot be started, or says something else.
-    pub fn start(mut command: Command) -> Result<Actor> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut owned = Owned::start("actor", &mut command, Signal::KILL)?;
-        let stdout = owned.child().stdout.take().context("stdout is a pipe")?;
-        let lines = BufReader::new(stdout);
-        let mut actor = Actor { owned, lines };
-        let said = actor.says()?;
-        ensure!(said["began"] == true, "the actor says {said}");
-        Ok(actor)
-    }
-
-    /// Tells it.
-    pub fn enough(&mut self) {
-        drop(self.owned.child().stdin.take());
-    }
-
-    /// The next thing it says. The actor bounds its own life, so this ends.
-    ///
-    /// # Errors
-    /// It is no JSON.
-    pub fn says(&mut self) -> Result<Value> {
-        let mut line = String::new();
-        self.lines.read_line(&mut line)?;
-        serde_json::from_str(&line).with_context(|| format!("the actor says {line:?}"))
-    }
-
-    /// Tells it, and waits for its end.
-    ///
-    /// # Errors
-    /// It fails, or goes on.
-    pub fn finish(mut self) -> Result<()> {
-        self.enough();
-        let status = self.owned.wait(ENDS_WITHIN)?;
-        ensure!(status.success(), "the actor: {status}");
-        Ok(())
-    }
 }

@@ -14,6 +14,7 @@
 //! Unlike the daemon's policy, these modules read the clock and the file system freely: they *are* the
 //! outside world. The only `unsafe` is in [`sys`], [`raw`], [`heap`] and [`faults::disk`].
 
+pub mod actor;
 pub mod burn;
 pub mod cgroup;
 pub mod chores;

@@ -1,4 +1,4 @@
-//! `lint`: formatting, clippy for both sides, the service's unit and licences. Warnings are errors.
+//! `lint`: formatting, lock files, clippy for both sides, the service's unit and licences. Warnings are errors.
 
 use crate::bpf::{self, Logging, PACKAGE};
 use crate::exec::{self, Steps};
@@ -16,7 +16,7 @@ const ADVISORIES_LIMIT: Duration = Duration::from_secs(60);
 
 /// `cargo xtask lint`.
 pub fn verb(setup: setup::Args) -> Result<ExitCode> {
-    let mut steps = Steps::new(8);
+    let mut steps = Steps::new(9);
     let toolchain = setup::run(&mut steps, setup, Needs::Build)?;
 
     steps.begin("check the formatting");
@@ -31,6 +31,21 @@ pub fn verb(setup: setup::Args) -> Result<ExitCode> {
         "--",
         "--check",
     ]))?;
+
+    steps.begin("check that the lock files know every dependency");
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let tree = [
+            "tree",
+            "--locked",
+            "--depth",
+            "0",
+            "--manifest-path",
+            manifest,
+        ];
+        steps
+            .run(exec::cargo().args(tree))
+            .with_context(|| format!("`cargo metadata --manifest-path {manifest}` repairs it"))?;
+    }
 
     // The daemon embeds the object: without it there is nothing for clippy to look at.
     let object = bpf::build(&mut steps, &toolchain, Logging::Off)?;

@@ -114,13 +114,7 @@ pub(super) fn share_of_program(
 }
 
 fn is_in(process: &Process, scope: Scope) -> bool {
-    let used = Used {
-        process: process.key,
-        group: process.group,
-        cgroup: process.cgroup_id,
-        totals: Totals::default(),
-    };
-    used.is_in(scope)
+    Used::of(process, Totals::default()).is_in(scope)
 }
 
 /// The process that stands for a load, and what it stands for.
@@ -161,7 +155,7 @@ pub(super) fn blame(
         return (key, Culprit::Executable);
     }
     match (scope, top) {
-        (Scope::Group(root) | Scope::Storm(root), top) => {
+        (Scope::Group(root) | Scope::Accused(root) | Scope::Storm(root), top) => {
             (top.map_or(root, |(_, key)| key), Culprit::Group)
         }
         (Scope::Cgroup(_) | Scope::Host, Some((_, key))) => (key, Culprit::Cgroup),

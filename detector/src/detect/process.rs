@@ -149,6 +149,12 @@ impl Process {
         self.ended.is_none()
     }
 
+    /// Whether something loud is known of what it runs.
+    pub fn is_accused(&self) -> bool {
+        self.suspicion
+            .is_some_and(|(_, severity)| severity >= Severity::Warning)
+    }
+
     /// The process runs an image of its own now.
     pub fn run(&mut self, image: Arc<Exec>) {
         self.uid = Some(image.uid);

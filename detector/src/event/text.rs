@@ -9,6 +9,10 @@ use std::{borrow::Cow, fmt::Write};
 
 /// Bytes of text kept of one path or argument.
 pub const CAP_BYTES: usize = 4_096;
+/// Longest text of one character: `\u{e007f}`.
+const LONGEST_BYTES: usize = 9;
+/// Marks a cut.
+const CUT: char = '…';
 
 /// Text made of untrusted bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,13 +61,17 @@ pub fn plain(bytes: &[u8]) -> String {
         truncated,
     } = escape(bytes, CAP_BYTES);
     if truncated {
-        text.push('…');
+        text.push(CUT);
     }
     text
 }
 
 /// The bytes that [`plain`] made `text` of; `None`: it was cut, or is not of this program.
 pub fn unescape(text: &str) -> Option<Vec<u8>> {
+    // What was cut before a long escape is short enough to be a whole that ends with this very character.
+    if text.ends_with(CUT) && text.len() > CAP_BYTES - LONGEST_BYTES + CUT.len_utf8() {
+        return None;
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\\') {
@@ -242,6 +250,18 @@ mod tests {
         assert!(escaped.truncated);
         assert_eq!(escape(b"ab\n", 5).text, "ab");
         assert!(!escape(b"abcde", 5).truncated);
+    }
+
+    #[test]
+    fn what_was_cut_cannot_be_read_back_wherever_the_cut_fell() {
+        for long in ["a", "\u{9f}", "\u{2028}", "\u{e007f}"] {
+            for kept in CAP_BYTES - LONGEST_BYTES..=CAP_BYTES {
+                let bytes = ["a".repeat(kept).as_bytes(), long.repeat(10).as_bytes()].concat();
+                assert_eq!(unescape(&plain(&bytes)), None, "{kept} and {long:?}");
+            }
+        }
+        let whole = "an ellipsis at the end…".as_bytes();
+        assert_eq!(unescape(&plain(whole)).as_deref(), Some(whole));
     }
 
     #[test]

@@ -88,8 +88,8 @@ async fn survives(file: &[u8], bodies: Option<&BTreeMap<u64, Bytes>>) {
     let (mut handle, before) = begin(&path, NOW + 3 * SECOND);
     assert!(before.last_sequence >= fresh, "a number comes twice");
     let (_, times) = deliver_one(&mut handle, &before, bodies).await;
-    assert_eq!(times, 1, "the new event, now that the damage is gone");
     assert!(handle.stop(PATIENCE).await, "it ends");
+    assert_eq!(times, 1, "the new event, now that the damage is gone");
 }
 
 fn begin(path: &Path, now: i64) -> (Handle, Before) {

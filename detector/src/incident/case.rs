@@ -20,6 +20,8 @@ use crate::{
 pub(super) const MAX_VICTIMS: usize = 16;
 /// Loads that one incident can be about: every test of saturation, every storm, and the host.
 const MAX_SCOPES: usize = 2_048;
+/// The same words within this time speak of the same moment, ns.
+const SAME_MOMENT_NS: u64 = 1_000_000_000;
 
 /// A process of an incident.
 #[derive(Clone, Copy, Debug)]
@@ -303,10 +305,16 @@ impl Case {
         self.subject = best.map(|(_, _, _, key)| key);
     }
 
-    /// Adds to the timeline.
+    /// Adds to the timeline. A program, its group and its cgroup begin to be busy within a second of each other, and that
+    /// is one moment: the first.
     pub(super) fn note(&mut self, moment: Moment) {
         let timeline = &mut self.incident.timeline;
-        if timeline.contains(&moment) {
+        let same = |known: &&mut Moment| {
+            known.what == moment.what
+                && known.at_unix_ns.abs_diff(moment.at_unix_ns) < SAME_MOMENT_NS
+        };
+        if let Some(known) = timeline.iter_mut().find(same) {
+            known.at_unix_ns = known.at_unix_ns.min(moment.at_unix_ns);
             return;
         }
         if timeline.len() >= MAX_PARTS {

@@ -1,10 +1,12 @@
 //! From one database to another, as far as it can be read: out of a damaged file, into memory, back into the file.
 //!
-//! Nothing here fails on what it reads: a row that cannot be read is counted and left. Carried are cursors, events,
+//! Nothing here fails on what it reads: a row that cannot be read, or that holds what its column never does, is left.
+//! (SQLite keeps any kind of value in any column: one wrong byte makes a text a blob, and who reads it later takes the
+//! whole new file for damaged.) Carried are cursors, events,
 //! dead letters, incidents, acceptances, requests and the undeclared gap; the inventory and the baselines are learned
 //! again.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row, types::Value};
 
 use super::store::{self, Changes, Store};
 
@@ -110,6 +112,9 @@ fn copy(
     if columns.is_empty() {
         return Ok((0, true));
     }
+    let Some(kinds) = kinds(changes.transaction, table, &columns)? else {
+        return Ok((0, false));
+    };
     let count = columns.len();
     let (columns, marks) = (columns.join(", "), vec!["?"; count].join(", "));
     let mut insert = changes.transaction.prepare(&format!(
@@ -128,10 +133,8 @@ fn copy(
             Ok(None) => return Ok((copied, true)),
             Err(_) => return Ok((copied, false)),
         };
-        let values: Result<Vec<rusqlite::types::Value>, _> =
-            (0..count).map(|column| row.get(column)).collect();
-        let Ok(values) = values else {
-            return Ok((copied, false));
+        let Some(values) = values(row, &kinds) else {
+            continue;
         };
         match insert.execute(rusqlite::params_from_iter(values)) {
             Ok(inserted) => copied += inserted as u64,
@@ -141,6 +144,57 @@ fn copy(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    integer: bool,
+    text: bool,
+    blob: bool,
+    null: bool,
+}
+
+/// What the columns hold, in that order; `None`: the table lacks one.
+fn kinds(
+    connection: &Connection,
+    table: &str,
+    columns: &[&str],
+) -> rusqlite::Result<Option<Vec<Kind>>> {
+    let mut select = connection
+        .prepare("SELECT type, \"notnull\" FROM pragma_table_info(?1) WHERE name = ?2")?;
+    let mut kinds = Vec::with_capacity(columns.len());
+    for column in columns {
+        let mut rows = select.query([table, column])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let declared: String = row.get(0)?;
+        let never_null: bool = row.get(1)?;
+        kinds.push(Kind {
+            integer: declared == "INTEGER",
+            text: declared == "TEXT",
+            blob: declared == "BLOB",
+            null: !never_null,
+        });
+    }
+    Ok(Some(kinds))
+}
+
+/// The values of a row; `None`: one is no value of its column.
+fn values(row: &Row<'_>, kinds: &[Kind]) -> Option<Vec<Value>> {
+    let value = |(at, kind): (usize, &Kind)| {
+        let value: Value = row.get(at).ok()?;
+        let fits = match &value {
+            Value::Null => kind.null,
+            Value::Integer(_) => kind.integer,
+            Value::Text(_) => kind.text,
+            Value::Blob(_) => kind.blob,
+            Value::Real(_) => false,
+        };
+        fits.then_some(value)
+    };
+    kinds.iter().enumerate().map(value).collect()
 }
 
 /// Columns of a table; none: it is not there. `None`: that cannot be read.
@@ -167,6 +221,30 @@ fn advance_cursors(from: &Connection, changes: &Changes<'_>) -> rusqlite::Result
 mod tests {
     use super::*;
     use crate::{config, state::store::Limits};
+
+    #[test]
+    fn a_row_with_a_value_of_the_wrong_kind_is_left_and_those_behind_it_are_carried() {
+        let from = Connection::open_in_memory().expect("memory");
+        from.execute_batch(include_str!("fixtures/version-3.sql"))
+            .expect("valid SQL");
+        from.execute_batch(
+            "INSERT INTO event (sequence, id, class, subject, at, body, digest)
+                 SELECT sequence + 1, x'ff', class, subject, at, body, digest FROM event;
+             INSERT INTO event (sequence, id, class, subject, at, body, digest)
+                 SELECT sequence + 2, id, class, subject, at, body, digest FROM event WHERE id <> x'ff';
+             UPDATE acceptance SET created = 'yesterday';",
+        )
+        .expect("valid SQL");
+        let mut to = Store::memory(Limits::from(&config::State::default()));
+        let carried = carry(&from, &mut to).expect("memory takes it");
+        let expected = Carried {
+            events: 2,
+            incidents: 1,
+            acceptances: 0,
+            broken_tables: 0,
+        };
+        assert_eq!(carried, expected);
+    }
 
     #[test]
     fn a_file_of_an_earlier_version_is_carried_as_far_as_it_goes() {

@@ -266,12 +266,19 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
                     && (schema.starts_with("no such") || schema.starts_with("malformed"))
         }
         rusqlite::Error::SqlInputError { .. } => true,
-        rusqlite::Error::FromSqlConversionFailure(..)
-        | rusqlite::Error::InvalidColumnType(..)
-        | rusqlite::Error::IntegralValueOutOfRange(..)
-        | rusqlite::Error::Utf8Error(..) => true,
-        _ => false,
+        _ => is_no_value_of_its_column(error),
     }
+}
+
+/// Whether what was read is of another kind than what is ever written there.
+pub(super) fn is_no_value_of_its_column(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
 }
 
 /// Renames a damaged file, its log included, and says how it is called now.

@@ -9,7 +9,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::store::{self, Changes, Store};
+use super::{
+    open,
+    store::{self, Changes, Store},
+};
 use crate::{
     deliver::{Class, Event},
     incident::Severity,
@@ -194,20 +197,29 @@ pub(super) fn cursors(connection: &Connection) -> rusqlite::Result<Vec<(String, 
 /// One row of `sequence, id, class, severity, subject, body, digest`.
 pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let sequence = row.get::<_, i64>(0)?.cast_unsigned();
+    match whole(row, sequence) {
+        Ok(Some(event)) => Ok(Stored::Whole(event)),
+        Ok(None) => Ok(Stored::Damaged { sequence }),
+        // One byte makes a text a blob: this event is lost, and the file goes on.
+        Err(error) if open::is_no_value_of_its_column(&error) => Ok(Stored::Damaged { sequence }),
+        Err(error) => Err(error),
+    }
+}
+
+/// The event of a row; `None`: it is not what was written.
+fn whole(row: &Row<'_>, sequence: u64) -> rusqlite::Result<Option<Event>> {
     let body = row.get_ref(5)?.as_bytes()?;
     if store::digest(body) != row.get::<_, i64>(6)? {
-        return Ok(Stored::Damaged { sequence });
+        return Ok(None);
     }
     let severity: Option<String> = row.get(3)?;
     let class: String = row.get(2)?;
     // The names are this program's own: anything else is damage.
-    let Some(class) = Class::ALL
-        .into_iter()
-        .find(|known| class_name(*known) == class)
-    else {
-        return Ok(Stored::Damaged { sequence });
+    let known = |known: &Class| class_name(*known) == class;
+    let Some(class) = Class::ALL.into_iter().find(known) else {
+        return Ok(None);
     };
-    Ok(Stored::Whole(Event {
+    Ok(Some(Event {
         sequence,
         id: row.get(1)?,
         class,

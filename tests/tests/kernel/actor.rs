@@ -1,24 +1,18 @@
-//! A child that does one known thing and says what it was.
+//! [`tests::actor::Actor`] for tests, which have nothing to do where it fails.
 
 use std::{
     ffi::OsStr,
-    io::{BufRead as _, BufReader, Write as _},
-    process::{ChildStdout, Command, ExitStatus, Stdio},
-    time::Duration,
+    process::{Command, ExitStatus},
 };
 
-use rustix::process::Signal;
 use serde_json::Value;
-use tests::process::Owned;
+use tests::actor;
 
 /// The program of the acts.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_actor");
 
 /// A running actor; ended when dropped.
-pub struct Actor {
-    owned: Owned,
-    lines: BufReader<ChildStdout>,
-}
+pub struct Actor(actor::Actor);
 
 impl Actor {
     /// Starts the actor program.
@@ -29,44 +23,27 @@ impl Actor {
     }
 
     /// Starts any command that ends up as an actor.
-    pub fn start_command(mut command: Command) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut owned = Owned::start("actor", &mut command, Signal::KILL).expect("it starts");
-        let stdout = owned.child().stdout.take().expect("stdout is a pipe");
-        Actor {
-            owned,
-            lines: BufReader::new(stdout),
-        }
+    pub fn start_command(command: Command) -> Self {
+        Actor(actor::Actor::start(command).expect("it starts"))
     }
 
     /// Process id of what was started.
     pub fn pid(&self) -> u32 {
-        self.owned.pid()
+        self.0.pid()
     }
 
-    /// The next thing it says. The actor bounds its own life, so this ends.
+    /// The next thing it says.
     pub fn says(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("the pipe is open");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+        self.0.says().expect("it speaks JSON")
     }
 
     /// Gives it a line.
     pub fn tell(&mut self, line: &str) {
-        let stdin = self.owned.child().stdin.as_mut().expect("it is a pipe");
-        writeln!(stdin, "{line}").expect("it reads");
-    }
-
-    /// Ends its standard input.
-    pub fn enough(&mut self) {
-        drop(self.owned.child().stdin.take());
+        self.0.tell(line).expect("it reads");
     }
 
     /// Lets it go on to its end, and reaps it.
-    pub fn finish(mut self) -> ExitStatus {
-        drop(self.owned.child().stdin.take());
-        self.owned
-            .wait(Duration::from_secs(120))
-            .expect("it ends in time")
+    pub fn finish(self) -> ExitStatus {
+        self.0.finish().expect("it ends in time")
     }
 }

@@ -24,7 +24,7 @@ use crate::{
         blame,
         hash::Map,
         lineage,
-        process::{Process, Suspicion},
+        process::Process,
         sequential::{Bank, Change, bank::Trial, model::STEADY, test::Look},
         size::Size,
         usage::Usage,
@@ -276,7 +276,6 @@ fn severity(process: &Process, world: &World) -> Severity {
     let Some(image) = process.image.as_deref() else {
         return Severity::Info;
     };
-    let accused = |(_, severity): (Suspicion, Severity)| severity >= Severity::Warning;
     let unowned = world
         .file(image)
         .is_some_and(|file| file.owner == Owner::Unowned);
@@ -288,7 +287,7 @@ fn severity(process: &Process, world: &World) -> Severity {
         .is_some_and(|web| !of_service(web) && !lineage::is_web_service(image));
     let at_work = lineage::in_package_manager(&world.table, process.key)
         || lineage::in_session(&world.table, process.key);
-    if process.suspicion.is_some_and(accused) || web_child || unowned && !at_work {
+    if process.is_accused() || web_child || unowned && !at_work {
         Severity::Warning
     } else {
         Severity::Info

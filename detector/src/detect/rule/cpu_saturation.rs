@@ -3,7 +3,8 @@
 //! Judged per lineage group and per cgroup, because load is split over processes that come and go. A second
 //! is busy when the scope uses at least [`BUSY_PART`] of `host_share` of all CPUs; a sequential test with a
 //! stated false-alarm budget says when there are too many of those for the program that uses most
-//! ([`super::super::sequential`]): ten in a row for one without history. Whose fault it is and who pays says
+//! ([`super::super::sequential`]): ten in a row for one without history. Accused programs are judged apart as well, by
+//! what they want ([`super::super::usage`]). Whose fault it is and who pays says
 //! [`super::super::blame`]. Kernel threads, nice and `SCHED_IDLE` time count in full. Over by the test's own
 //! windows, or when the blamed process is gone and nothing took its place for three seconds.
 //!
@@ -19,14 +20,13 @@ pub use crate::detect::{blame::Waiting, usage::Scope};
 use crate::{
     detect::{
         blame,
-        process::Suspicion,
         sequential::{Bank, Change, Identity, bank::Trial, model::SATURATION, test::Look},
         size::Size,
         usage::Usage,
         window::{Mean, share},
         world::World,
     },
-    incident::{CpuEvidence, Culprit, Severity},
+    incident::{CpuEvidence, Culprit},
     input::ProcessKey,
 };
 
@@ -56,6 +56,8 @@ struct Active {
     process: ProcessKey,
     culprit: Culprit,
     since_ns: u64,
+    /// Another scope tells the same load.
+    told_otherwise: bool,
 }
 
 /// The rule's memory: a test for each scope that was busy within a minute, of which there are at most 400.
@@ -65,7 +67,7 @@ pub struct CpuSaturation {
     active: BTreeMap<Scope, Active>,
 }
 
-/// Most tests: six scopes can be busy in one pass, and each is remembered for a minute.
+/// Most tests: six scopes can be busy in one pass, or twelve of accused programs, and each is remembered for a minute.
 const MAX_TRIALS: usize = 400;
 /// Part of `host_share` from which a second counts as busy: a load around the threshold is above it.
 const BUSY_PART: f64 = 0.8;
@@ -113,7 +115,7 @@ impl CpuSaturation {
         let hot: BTreeSet<ProcessKey> = open
             .iter()
             .filter_map(|scope| match scope {
-                Scope::Group(group) => Some(*group),
+                Scope::Group(group) | Scope::Accused(group) => Some(*group),
                 _ => None,
             })
             .collect();
@@ -121,12 +123,15 @@ impl CpuSaturation {
             let Some(mean) = mean(scope, usage) else {
                 continue;
             };
-            let told = self.active.contains_key(&scope);
+            let told = self.is_told(scope);
             if !told && explained(scope, mean, &hot, usage, world) {
                 continue;
             }
-            let active = self.keep_or_blame(scope, mean, usage, world);
-            signals.push(saturated(scope, active, mean, usage, world));
+            let mut active = self.keep_or_blame(scope, mean, usage, world);
+            active.told_otherwise = !told && self.is_told_otherwise(scope, active.process, world);
+            if !active.told_otherwise {
+                signals.push(saturated(scope, active, mean, usage, world));
+            }
             self.active.insert(scope, active);
         }
         signals
@@ -164,11 +169,30 @@ impl CpuSaturation {
                 Change::None | Change::Opened => continue,
             };
             trial.settle(bank, busy_s, innocent);
-            if self.active.remove(scope).is_some() {
+            let over = self.active.remove(scope);
+            if over.is_some_and(|over| !over.told_otherwise) {
                 signals.push(Signal::Cleared { scope: *scope });
             }
         }
         self.trials.retain(|_, trial| !trial.test.is_spent());
+    }
+
+    /// A group and its accused programs are two scopes, but one load where the accused are to blame for both.
+    fn is_told_otherwise(&self, scope: Scope, process: ProcessKey, world: &World) -> bool {
+        let (Scope::Group(group) | Scope::Accused(group)) = scope else {
+            return false;
+        };
+        let other = match scope {
+            Scope::Group(_) => Scope::Accused(group),
+            _ => Scope::Group(group),
+        };
+        let told = self.active.get(&other).filter(|_| self.is_told(other));
+        told.is_some_and(|told| !is_innocent(told.process, world) && !is_innocent(process, world))
+    }
+
+    fn is_told(&self, scope: Scope) -> bool {
+        let active = self.active.get(&scope);
+        active.is_some_and(|active| !active.told_otherwise)
     }
 
     /// The culprit named before, while most of the load is still its; else the one to blame now.
@@ -205,6 +229,7 @@ impl CpuSaturation {
                 .map(|active| active.since_ns)
                 .or_else(onset_ns)
                 .unwrap_or(usage.at_ns),
+            told_otherwise: false,
         }
     }
 }
@@ -213,6 +238,7 @@ fn mean(scope: Scope, usage: &Usage) -> Option<Mean> {
     match scope {
         Scope::Group(group) => usage.groups.get(group),
         Scope::Cgroup(cgroup) => usage.cgroups.get(cgroup),
+        Scope::Accused(group) => usage.accused_of_groups.get(group),
         Scope::Storm(_) | Scope::Host => None,
     }
     .map(|window| window.mean())
@@ -248,11 +274,8 @@ fn share_of(process: ProcessKey, mean: Mean, usage: &Usage) -> f64 {
 
 /// Nobody says anything loud about the image: its load may become a habit.
 fn is_innocent(process: ProcessKey, world: &World) -> bool {
-    let accused = |(_, severity): (Suspicion, Severity)| severity >= Severity::Warning;
-    world
-        .table
-        .get(process)
-        .is_some_and(|process| !process.suspicion.is_some_and(accused))
+    let process = world.table.get(process);
+    process.is_some_and(|process| !process.is_accused())
 }
 
 fn saturated(scope: Scope, active: Active, mean: Mean, usage: &Usage, world: &World) -> Signal {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use crate::{
     detect::{
         blame, lineage,
-        process::Suspicion,
+        process::Process,
         sequential::{Bank, Change, bank::Trial, model::STORM, test::Look},
         size::Size,
         usage::Usage,
@@ -185,9 +185,8 @@ impl Storm {
 
 /// Whether somebody in the group is suspect.
 fn is_accused(group: ProcessKey, world: &World) -> bool {
-    let accused = |(_, severity): (Suspicion, Severity)| severity >= Severity::Warning;
     let root = world.table.get(group);
-    root.is_some_and(|root| root.suspicion.is_some_and(accused))
+    root.is_some_and(Process::is_accused)
 }
 
 /// The one of the group that used most in the pass stands for all: the root of a login's group is its shell.

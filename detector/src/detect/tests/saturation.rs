@@ -1,6 +1,6 @@
 //! From what on a load counts, on whom the blame stays, and when it is over: the numbers of the rules of load.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     detect::{
@@ -33,6 +33,8 @@ struct Host {
     usage: Usage,
     bank: Bank,
     second: u64,
+    /// How many ms some wait for a CPU in each second in which they run.
+    waits: BTreeMap<ProcessKey, u64>,
 }
 
 impl Host {
@@ -42,6 +44,7 @@ impl Host {
             usage: Usage::new(10),
             bank: Bank::default(),
             second: 100,
+            waits: BTreeMap::new(),
         }
     }
 
@@ -60,6 +63,7 @@ impl Host {
         for (of, ms) in busy {
             let totals = Totals {
                 cpu_ns: ms * MS,
+                run_delay_ns: self.waits.get(of).copied().unwrap_or(0) * MS,
                 ..Totals::default()
             };
             self.world.ensure(*of);
@@ -82,6 +86,13 @@ impl Host {
             h: threshold(1, 1.0),
             clear_s: 10,
         }
+    }
+
+    /// A program of which something is known, as loud as that.
+    fn suspect(&mut self, tgid: u32, severity: Severity) -> ProcessKey {
+        let of = self.program(tgid);
+        self.world.ensure(of).suspicion = Some((Suspicion::Unowned, severity));
+        of
     }
 
     fn saturation(&mut self, rule: &mut CpuSaturation, busy: &[(ProcessKey, u64)]) -> Vec<Signal> {
@@ -222,4 +233,92 @@ fn one_process_is_named_from_seven_tenths_of_its_groups_load_on() {
     let one = key(900, SECOND + 900);
     assert_eq!(named(1_400), [(one, Culprit::Process)]);
     assert_eq!(named(1_399), [(one, Culprit::Group)]);
+}
+
+/// When a program is told that gets `ms` and waits for `waited_ms` in each second, and how many CPUs it is said to use.
+fn crowded(severity: Severity, ms: u64, waited_ms: u64) -> Option<(u64, f64)> {
+    let (mut host, mut rule) = (Host::new(), CpuSaturation::default());
+    let of = host.suspect(900, severity);
+    host.waits.insert(of, waited_ms);
+    (1..=60).find_map(|n| match host.saturation(&mut rule, &[(of, ms)])[..] {
+        [
+            Signal::Saturated {
+                process,
+                ref evidence,
+                ..
+            },
+        ] => {
+            assert_eq!((process, evidence.culprit), (of, Culprit::Process));
+            Some((n, evidence.cores))
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn on_a_crowded_host_an_accused_program_is_judged_by_what_it_wants() {
+    assert_eq!(
+        crowded(Severity::Warning, 350, 1_650),
+        Some((10, 0.35)),
+        "it is told what it got"
+    );
+    assert_eq!(
+        crowded(Severity::Info, 350, 1_650),
+        None,
+        "of anybody else it would make a culprit of a victim"
+    );
+    // 0.8 × 0.4 × 2 CPUs = 640 ms, but for rounding; a quarter of it must be had.
+    let wants = |wanted_ms: u64| crowded(Severity::Warning, 200, wanted_ms - 200).is_some();
+    assert_eq!([639, 641].map(wants), [false, true]);
+    let gets = |ms| crowded(Severity::Warning, ms, 1_650).is_some();
+    assert_eq!([159, 161].map(gets), [false, true]);
+}
+
+#[test]
+fn many_small_accused_programs_are_judged_together() {
+    let (mut host, mut rule) = (Host::new(), CpuSaturation::default());
+    let swarm = [900, 901, 902, 903].map(|tgid| host.suspect(tgid, Severity::Warning));
+    let mut signals = Vec::new();
+    for of in swarm {
+        host.waits.insert(of, 900);
+    }
+    for _ in 0..10 {
+        signals = host.saturation(&mut rule, &swarm.map(|of| (of, 101)));
+    }
+    assert_eq!(blamed(&signals), [(swarm[0], Culprit::Group)]);
+}
+
+#[test]
+fn an_accused_program_is_blamed_apart_from_the_rest_of_its_group_that_takes_more() {
+    let (mut host, mut rule) = (Host::new(), CpuSaturation::default());
+    let flood = host.program(900);
+    for _ in 0..12 {
+        host.saturation(&mut rule, &[(flood, 2_000)]);
+    }
+    let attack = host.suspect(901, Severity::Warning);
+    host.waits.insert(attack, 1_500);
+    let told = (1..=60).find(|_| {
+        let signals = host.saturation(&mut rule, &[(flood, 1_500), (attack, 400)]);
+        let both = [(flood, Culprit::Process), (attack, Culprit::Process)];
+        blamed(&signals) == both
+    });
+    assert_eq!(told, Some(10));
+}
+
+#[test]
+fn a_group_whose_load_is_its_accused_programs_is_told_once() {
+    let (mut host, mut rule) = (Host::new(), CpuSaturation::default());
+    let attack = host.suspect(900, Severity::Warning);
+    for (ms, waited_ms) in [(2_000, 0), (300, 1_700), (2_000, 0)] {
+        host.waits.insert(attack, waited_ms);
+        for n in 0..30 {
+            let signals = host.saturation(&mut rule, &[(attack, ms)]);
+            assert!(
+                blamed(&signals).len() <= 1,
+                "{ms} ms, second {n}: {signals:?}"
+            );
+        }
+        let signals = host.saturation(&mut rule, &[(attack, ms)]);
+        assert_eq!(blamed(&signals), [(attack, Culprit::Process)], "{ms} ms");
+    }
 }

@@ -60,7 +60,7 @@ async fn survives(file: &[u8], bodies: &BTreeMap<u64, Bytes>, what: &str) -> Out
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Outcome {
     intact: usize,
     degraded: bool,
@@ -128,6 +128,36 @@ async fn a_cursor_ahead_of_every_number_loses_nothing() {
         .map(|e| e.sequence)
         .collect();
     assert_eq!(numbers, expected);
+}
+
+#[tokio::test]
+async fn a_value_of_the_wrong_kind_costs_its_event_and_nothing_else() {
+    for (column, wrong) in [
+        ("id", "x'ff'"),
+        ("class", "x'69'"),
+        ("severity", "x'ff'"),
+        ("subject", "x'ff'"),
+        ("body", "7"),
+        ("digest", "'many'"),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let bodies = filled(folder.path()).await;
+        let path = folder.path().join("state.db");
+        let file = rusqlite::Connection::open(&path).expect("a database");
+        let third = *bodies.keys().nth(2).expect("there are twelve");
+        let update = format!("UPDATE event SET {column} = {wrong} WHERE sequence = ?1");
+        file.execute(&update, [third.cast_signed()]).expect(column);
+        // What goes with the last connection is the log.
+        file.close().expect("nobody reads");
+        let file = fs::read(&path).expect("it is there");
+        let expected = Outcome {
+            intact: bodies.len() - 1,
+            degraded: false,
+            gap: true,
+            aside: false,
+        };
+        assert_eq!(survives(&file, &bodies, column).await, expected, "{column}");
+    }
 }
 
 #[tokio::test]

@@ -12,9 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use tests::{
+    actor::Actor,
     cgroup::Cgroup,
     daemon::Daemon,
-    flood::{self, Actor, Covered},
+    flood::{self, Covered},
     means::{self, Means, Used},
     service,
 };
@@ -140,7 +141,8 @@ fn measure(args: &Args, with: With) -> Result<Row> {
     let used = means.used()?;
     ensure!(daemon.stop()?.success(), "the daemon fails at its end");
     for sleeper in sleepers {
-        sleeper.finish()?;
+        let status = sleeper.finish()?;
+        ensure!(status.success(), "a sleeper: {status}");
     }
     Ok(Row {
         with,
@@ -182,7 +184,7 @@ fn sleep(args: &Args, actor: &PathBuf, tasks: u32) -> Result<(Option<Raised>, Ve
         let threads = left.min(THREADS_OF_ONE);
         let mut command = Command::new(actor);
         command.args(["sleep", "--threads", &threads.to_string()]);
-        sleepers.push(Actor::start(command)?);
+        sleepers.push(Actor::begin(command)?);
         left -= threads;
     }
     Ok((raised, sleepers))

@@ -3,24 +3,19 @@
 //! One daemon; the same intruder first on a quiet host, then under each kind of flood. The delays are printed as a
 //! table. A flood takes CPUs as well: what is promised is twice the delay on the quiet host of the same run.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use detector::kernel::Facts;
 use tests::{
     cgroup::Cgroup,
     daemon::Daemon,
-    flood::{self, FLOOD_MS},
+    flood::{self, Covered},
     scenario::DETECTOR_STAND_IN,
-    told::{Told, seconds},
+    told::seconds,
 };
 
 use crate::{
-    actor::{Actor, PROGRAM},
+    actor::PROGRAM,
     program::watching,
     watch::{Turn, obstacle, skip},
 };
@@ -28,22 +23,12 @@ use crate::{
 /// What a flood may add to the daemon's memory: its tables, full. (The cap of the unit is for a release build.)
 const GROWTH_KIB: u64 = 24 << 10;
 
-/// The same intruder as in `bench flood`.
-fn attack(daemon: &Daemon, name: &str) -> Told {
-    let stand_in = std::env::var_os(DETECTOR_STAND_IN).map(PathBuf::from);
-    let stand_in = stand_in.expect("`cargo xtask test` names it");
-    flood::attack(daemon, &stand_in, name).expect("it starts")
-}
-
-/// CPU time of the daemon, s, and the most memory it ever had, KiB.
-fn cost(daemon: &Daemon) -> (f64, u64) {
+/// The most memory the daemon ever had, KiB.
+fn peak_kib(daemon: &Daemon) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("it lives");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak = peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok());
-    (
-        flood::cpu_s(daemon).expect("it lives"),
-        peak.expect("every process has one"),
-    )
+    peak.expect("every process has one")
 }
 
 #[test]
@@ -53,11 +38,14 @@ fn an_attack_under_a_flood_from_another_cgroup_is_found_within_twice_the_normal_
     }
     let _alone = Turn::alone();
     let mut daemon = watching(["--for", "200s"]);
-    let normal = attack(&daemon, "quiet");
+    let stand_in = std::env::var_os(DETECTOR_STAND_IN).map(PathBuf::from);
+    let stand_in = stand_in.expect("`cargo xtask test` names it");
+    let normal = flood::attack_in_the_open(&daemon, &stand_in).expect("it starts");
+    let normal = normal.told;
     let usual = normal.critical.unwrap_or(Duration::MAX);
     println!("| flood | a second | opened | critical | daemon's CPU, cores | peak memory, MiB |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    let (_, quiet) = cost(&daemon);
+    let quiet = peak_kib(&daemon);
     let (opened, critical) = (seconds(normal.opened), seconds(normal.critical));
     println!("| none | | {opened} | {critical} | | {} |", quiet >> 10);
     let root = Facts::read()
@@ -66,22 +54,17 @@ fn an_attack_under_a_flood_from_another_cgroup_is_found_within_twice_the_normal_
     let mut faults = Vec::new();
     for with in ["fork", "exec", "connect"] {
         let cgroup = Cgroup::new(&root, "flood").expect("tests run as root");
-        let mut command = Command::new(PROGRAM);
-        command.args(["flood", with, "--count", "4000000", "--ms", FLOOD_MS]);
-        let mut flooder = Actor::start_command(cgroup.inside(&command));
-        assert_eq!(flooder.says()["began"], true);
-        let (begun, (cpu_before, _)) = (Instant::now(), cost(&daemon));
-        let told = attack(&daemon, with);
-        let (cpu, peak) = cost(&daemon);
-        let elapsed = begun.elapsed().as_secs_f64();
-        flooder.enough();
-        let made = flooder.says()["made"].as_u64().expect("it counts");
-        assert!(flooder.finish().success());
-        let cores = (cpu - cpu_before) / elapsed;
+        let covered =
+            flood::attack_under(&daemon, &stand_in, PROGRAM.as_ref(), with, Some(&cgroup));
+        let Covered {
+            told,
+            per_second,
+            cores,
+        } = covered.expect("both start");
+        let peak = peak_kib(&daemon);
         let (opened, critical) = (seconds(told.opened), seconds(told.critical));
         println!(
-            "| {with} | {:.0} | {opened} | {critical} | {cores:.2} | {} |",
-            made as f64 / elapsed,
+            "| {with} | {per_second:.0} | {opened} | {critical} | {cores:.2} | {} |",
             peak >> 10,
         );
         if told.critical.is_none_or(|critical| critical > 2 * usual) {
