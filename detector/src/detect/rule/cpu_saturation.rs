@@ -12,7 +12,9 @@
 //! meanwhile is nobody's fault here); `accepts_per_s` and `usual_accepts_per_s` for a web service, where more load
 //! without more inbound connections is not traffic (else it is `impact.traffic_saturation`).
 //!
-//! False positives: any legitimate heavy work that is no habit yet. Alone it is a warning, never a page.
+//! False positives: any legitimate heavy work that is no habit yet. Alone it is a warning, never a page. A new program of
+//! the owner's own below a web service, of which a warning was told, pages on a crowded host sooner than on an idle one: from
+//! 8 % of all CPUs for ten seconds on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
