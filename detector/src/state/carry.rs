@@ -6,7 +6,10 @@
 //! dead letters, incidents, acceptances, requests and the undeclared gap; the inventory and the baselines are learned
 //! again.
 
-use rusqlite::{Connection, Row, types::Value};
+use rusqlite::{
+    Connection, Row,
+    types::{Type, Value},
+};
 
 use super::store::{self, Changes, Store};
 
@@ -112,9 +115,7 @@ fn copy(
     if columns.is_empty() {
         return Ok((0, true));
     }
-    let Some(kinds) = kinds(changes.transaction, table, &columns)? else {
-        return Ok((0, false));
-    };
+    let kinds = kinds(changes.transaction, table, &columns)?;
     let count = columns.len();
     let (columns, marks) = (columns.join(", "), vec!["?"; count].join(", "));
     let mut insert = changes.transaction.prepare(&format!(
@@ -146,51 +147,37 @@ fn copy(
     }
 }
 
-/// What a column holds.
-#[derive(Clone, Copy, Debug)]
-struct Kind {
-    integer: bool,
-    text: bool,
-    blob: bool,
-    null: bool,
-}
+/// What a column holds, and whether it may be empty.
+type Kind = (Type, bool);
 
-/// What the columns hold, in that order; `None`: the table lacks one.
-fn kinds(
-    connection: &Connection,
-    table: &str,
-    columns: &[&str],
-) -> rusqlite::Result<Option<Vec<Kind>>> {
+/// What the columns hold, in that order.
+fn kinds(connection: &Connection, table: &str, columns: &[&str]) -> rusqlite::Result<Vec<Kind>> {
     let mut select = connection
         .prepare("SELECT type, \"notnull\" FROM pragma_table_info(?1) WHERE name = ?2")?;
-    let mut kinds = Vec::with_capacity(columns.len());
-    for column in columns {
-        let mut rows = select.query([table, column])?;
-        let Some(row) = rows.next()? else {
-            return Ok(None);
-        };
+    let kind = |row: &Row<'_>| -> rusqlite::Result<Kind> {
         let declared: String = row.get(0)?;
         let never_null: bool = row.get(1)?;
-        kinds.push(Kind {
-            integer: declared == "INTEGER",
-            text: declared == "TEXT",
-            blob: declared == "BLOB",
-            null: !never_null,
-        });
-    }
-    Ok(Some(kinds))
+        let kind = match declared.as_str() {
+            "INTEGER" => Type::Integer,
+            "TEXT" => Type::Text,
+            "BLOB" => Type::Blob,
+            _ => Type::Null,
+        };
+        Ok((kind, !never_null))
+    };
+    let kinds = columns
+        .iter()
+        .map(|column| select.query_row([table, column], kind));
+    kinds.collect()
 }
 
 /// The values of a row; `None`: one is no value of its column.
 fn values(row: &Row<'_>, kinds: &[Kind]) -> Option<Vec<Value>> {
-    let value = |(at, kind): (usize, &Kind)| {
+    let value = |(at, (kind, may_be_empty)): (usize, &Kind)| {
         let value: Value = row.get(at).ok()?;
-        let fits = match &value {
-            Value::Null => kind.null,
-            Value::Integer(_) => kind.integer,
-            Value::Text(_) => kind.text,
-            Value::Blob(_) => kind.blob,
-            Value::Real(_) => false,
+        let fits = match value.data_type() {
+            Type::Null => *may_be_empty,
+            other => other == *kind,
         };
         fits.then_some(value)
     };
