@@ -4,9 +4,9 @@ use crate::actor::Actor;
 use crate::cgroup::Cgroup;
 use crate::daemon::Daemon;
 use crate::foothold::Foothold;
+use crate::process;
 use crate::told::{Suspect, Told};
 use anyhow::{Context as _, Result, ensure};
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -95,29 +95,15 @@ pub fn attack_under(
 }
 
 fn spent(daemon: &Daemon, act: impl FnOnce() -> Result<(Told, f64)>) -> Result<Covered> {
-    let (begun, before) = (Instant::now(), cpu_s(daemon)?);
+    let used = || {
+        process::cpu_time(daemon.pid())
+            .with_context(|| format!("the daemon ended: {}", daemon.account()))
+    };
+    let (begun, before) = (Instant::now(), used()?);
     let (told, per_second) = act()?;
     Ok(Covered {
         told,
         per_second,
-        cores: (cpu_s(daemon)? - before) / begun.elapsed().as_secs_f64(),
+        cores: (used()? - before).as_secs_f64() / begun.elapsed().as_secs_f64(),
     })
-}
-
-/// CPU time of the daemon, s.
-///
-/// # Errors
-/// It has ended.
-fn cpu_s(daemon: &Daemon) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid()));
-    let stat = stat.with_context(|| format!("the daemon ended: {}", daemon.account()))?;
-    let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    let user_hz = rustix::param::clock_ticks_per_second();
-    Ok(ticks as f64 / user_hz as f64)
 }

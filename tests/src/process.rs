@@ -165,15 +165,7 @@ impl Known {
     /// # Errors
     /// When it is gone.
     pub fn started(&self) -> Result<Instant> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))
-            .with_context(|| format!("pid {} is gone", self.pid))?;
-        // proc_pid_stat(5): `starttime` is the 22nd field, the 20th after the parenthesised comm.
-        let ticks: u64 = stat
-            .rsplit_once(')')
-            .and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse().ok())
-            .with_context(|| format!("cannot read the start time from {stat:?}"))?;
-        let start =
-            Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
+        let [start] = times(self.pid, [STARTTIME])?;
         let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let since_boot = Duration::new(
             u64::try_from(boot.tv_sec).unwrap_or(0),
@@ -193,6 +185,37 @@ impl Known {
             eprintln!("pid {} survives SIGKILL", self.pid);
         }
     }
+}
+
+/// Fields of proc_pid_stat(5), counted from 1.
+const UTIME: usize = 14;
+const STIME: usize = 15;
+const STARTTIME: usize = 22;
+
+/// CPU time of a process by its ticks, which lag by up to one for each thread.
+///
+/// # Errors
+/// When it is gone.
+pub fn cpu_time(pid: u32) -> Result<Duration> {
+    let [user, system] = times(pid, [UTIME, STIME])?;
+    Ok(user + system)
+}
+
+/// Times that the kernel tells of a process in ticks.
+fn times<const N: usize>(pid: u32, fields: [usize; N]) -> Result<[Duration; N]> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .with_context(|| format!("pid {pid} is gone"))?;
+    // The third field is the first after the parenthesised comm, which may contain anything.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let user_hz = rustix::param::clock_ticks_per_second() as f64;
+    let mut times = [Duration::ZERO; N];
+    for (time, field) in times.iter_mut().zip(fields) {
+        let ticks = rest.split_whitespace().nth(field - 3);
+        let ticks: Option<u64> = ticks.and_then(|ticks| ticks.parse().ok());
+        let ticks = ticks.with_context(|| format!("field {field} of {stat:?} is no time"))?;
+        *time = Duration::from_secs_f64(ticks as f64 / user_hz);
+    }
+    Ok(times)
 }
 
 /// Whether the process behind `pidfd` ends within `patience`: a pidfd is readable once it has.

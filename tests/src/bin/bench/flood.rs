@@ -133,14 +133,12 @@ fn measure(args: &Args, with: With) -> Result<Row> {
     let command = service::unprivileged(&Daemon::command(&binary), &[service::NET_ADMIN]);
     let mut daemon = Daemon::start(means.inside(&command))?;
     daemon.wait_ready(Instant::now() + PATIENCE)?;
+    let under = |with, cgroup| {
+        flood::attack_under(&daemon, &stand_in, &actor, (with, threads(with)), cgroup)
+    };
     let covered = match with {
-        With::Events(with) => {
-            let flood = (with, threads(with));
-            flood::attack_under(&daemon, &stand_in, &actor, flood, Some(&cgroup))?
-        }
-        With::OwnEvents(with) => {
-            flood::attack_under(&daemon, &stand_in, &actor, (with, threads(with)), None)?
-        }
+        With::Events(with) => under(with, Some(&cgroup))?,
+        With::OwnEvents(with) => under(with, None)?,
         With::Nothing | With::Tasks(_) => flood::attack_in_the_open(&daemon, &stand_in)?,
     };
     let used = means.used()?;

@@ -18,6 +18,7 @@ use serde_json::Value;
 use tests::{
     daemon::Daemon,
     metrics::{Page, ask_port, ask_socket},
+    process::cpu_time,
     service,
 };
 
@@ -76,17 +77,9 @@ fn number(file: &Path, label: &str) -> f64 {
         .expect("a number")
 }
 
-/// CPU seconds of a process by its ticks, which lag by up to one for each thread.
+/// CPU seconds of a process.
 fn cpu_s(pid: u32) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let (_, rest) = text.rsplit_once(')').expect("comm is in parentheses");
-    let ticks: f64 = rest
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|ticks| ticks.parse::<f64>().expect("a number"))
-        .sum();
-    ticks / rustix::param::clock_ticks_per_second() as f64
+    cpu_time(pid).expect("it runs").as_secs_f64()
 }
 
 /// Asks until it is so.
