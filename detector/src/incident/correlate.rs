@@ -8,10 +8,10 @@
 
 use super::{
     Culprit, Evidence, Finding,
-    case::{Case, identity},
+    case::{Case, Member, identity},
 };
 use crate::{
-    detect::world::World,
+    detect::{process::Process, world::World},
     input::{ExecutableId, ProcessKey, Sha256},
 };
 
@@ -55,22 +55,39 @@ pub(super) fn digest(id: ExecutableId, world: &World) -> Option<[u8; 32]> {
 
 /// Whether a finding belongs to a case of its lineage group.
 fn is_related(case: &Case, finding: &Finding, key: ProcessKey, world: &World) -> bool {
-    let mut watched = case.members.iter().filter(|member| member.watched);
     match (culprit(finding), case.is_suspect()) {
         (Some(Culprit::Group | Culprit::Cgroup), true) => true,
-        (Some(_), true) => watched.any(|member| world.table.descends(key, member.key)),
+        (Some(_), true) => is_below(case, key, world),
         (Some(_), false) => false,
-        (None, true) => watched.any(|member| related(key, member.key, world)),
+        (None, true) => {
+            let watched = case.members.iter().filter(|member| member.watched);
+            is_below(case, key, world) || is_above(key, watched, world)
+        }
         (None, false) => {
             let mixed = case
                 .incident
                 .findings
                 .iter()
                 .any(|known| matches!(culprit(known), Some(Culprit::Group | Culprit::Cgroup)));
-            let below = |member: &super::case::Member| world.table.descends(member.key, key);
-            mixed || case.members.iter().any(below)
+            mixed || is_above(key, case.members.iter(), world)
         }
     }
+}
+
+/// Whether a process descends from a watched member. One way up, and the members at each step: a way up from each member
+/// was most of what an exec in a flood of suspects cost.
+fn is_below(case: &Case, key: ProcessKey, world: &World) -> bool {
+    let watched = |process: &Process| case.member(process.key).is_some_and(|own| own.watched);
+    world.table.ancestors(key).any(watched)
+}
+
+/// Whether one of the members descends from a process. Nobody descends from one without children.
+fn is_above<'a>(
+    key: ProcessKey,
+    mut members: impl Iterator<Item = &'a Member>,
+    world: &World,
+) -> bool {
+    world.table.has_children(key) && members.any(|member| world.table.descends(member.key, key))
 }
 
 fn related(one: ProcessKey, other: ProcessKey, world: &World) -> bool {

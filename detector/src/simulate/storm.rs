@@ -29,6 +29,9 @@ pub enum Storm {
     /// Unowned programs in `/dev/shm`, each run by a service account in a session of its own: as many incidents as
     /// there can be.
     Dropped,
+    /// One unowned program in `/dev/shm`, run again and again by a suspect and ending at once: one incident, and each run is
+    /// a suspect in it. Four records each.
+    Accused,
     /// Destinations of packaged programs: attempt, answer and end of each connection.
     Destinations,
     /// Destinations of one program that is suspect.
@@ -41,13 +44,14 @@ pub enum Storm {
 
 impl Storm {
     /// All of them.
-    pub const ALL: [Storm; 10] = [
+    pub const ALL: [Storm; 11] = [
         Storm::Forks,
         Storm::Exits,
         Storm::Lives,
         Storm::Executables,
         Storm::Answered,
         Storm::Dropped,
+        Storm::Accused,
         Storm::Destinations,
         Storm::Suspect,
         Storm::Listeners,
@@ -63,6 +67,7 @@ impl Storm {
             Storm::Executables => "executables",
             Storm::Answered => "answered",
             Storm::Dropped => "dropped",
+            Storm::Accused => "accused",
             Storm::Destinations => "destinations",
             Storm::Suspect => "suspect",
             Storm::Listeners => "listeners",
@@ -76,7 +81,7 @@ impl Storm {
         for n in 0..ACTORS {
             let mut exec = exec(actor(n), INIT, &format!("/usr/bin/actor{n}"), n);
             let mut facts = facts(&exec);
-            if self == Storm::Suspect && n == 0 {
+            if matches!(self, Storm::Suspect | Storm::Accused) && n == 0 {
                 exec.filename = b"/dev/shm/actor0".as_slice().into();
                 exec.uid = 33;
                 facts.path = Some(exec.filename.clone());
@@ -85,6 +90,11 @@ impl Storm {
             let at_ns = exec.at_ns;
             inputs.push(OwnedInput::Exec(Box::new(exec)));
             inputs.push(OwnedInput::Executable(at_ns, Box::new(facts)));
+        }
+        if self == Storm::Accused {
+            let mut facts = facts(&accused(newcomer(0)));
+            facts.owner = Owner::Unowned;
+            inputs.push(OwnedInput::Executable(at_ns(0), Box::new(facts)));
         }
         inputs
     }
@@ -104,6 +114,11 @@ impl Storm {
             Storm::Lives => {
                 let child = newcomer(n - n % 4);
                 let mut records = life(actor(n / 4 % ACTORS), child, 10_000 + n / 4);
+                records.swap_remove(usize::try_from(n % 4).expect("small"))
+            }
+            Storm::Accused => {
+                let child = newcomer(n - n % 4);
+                let mut records = life_of(actor(0), accused(child));
                 records.swap_remove(usize::try_from(n % 4).expect("small"))
             }
             Storm::Executables => executed(n),
@@ -213,10 +228,15 @@ fn exit(process: ProcessKey, at_ns: u64) -> event::Exit {
 
 /// A process is forked, executes the program of that identity, ends, and is billed.
 pub(super) fn life(parent: ProcessKey, child: ProcessKey, identity: u64) -> Vec<OwnedInput> {
-    let at_ns = child.start_ns;
+    life_of(parent, exec(child, parent, "/usr/bin/short", identity))
+}
+
+/// The same, of who executes that.
+fn life_of(parent: ProcessKey, exec: Exec) -> Vec<OwnedInput> {
+    let (child, at_ns) = (exec.process, exec.process.start_ns);
     vec![
         OwnedInput::Fork(fork(parent, child, at_ns)),
-        OwnedInput::Exec(Box::new(exec(child, parent, "/usr/bin/short", identity))),
+        OwnedInput::Exec(Box::new(exec)),
         OwnedInput::Exit(exit(child, at_ns)),
         OwnedInput::ThreadEnd(thread_end(child, at_ns)),
     ]
@@ -230,6 +250,12 @@ fn executed(n: u64) -> OwnedInput {
 
 fn dropped(n: u64) -> Exec {
     let mut exec = exec(newcomer(n), INIT, "/dev/shm/dropped", 10_000 + n);
+    exec.uid = 33;
+    exec
+}
+
+fn accused(process: ProcessKey) -> Exec {
+    let mut exec = exec(process, actor(0), "/dev/shm/accused", 10_000);
     exec.uid = 33;
     exec
 }
