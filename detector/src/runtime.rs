@@ -52,6 +52,8 @@ pub use record::RecordTo;
 
 /// The wire promises one heartbeat in this time; a receiver takes silence for an alarm.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long a pass may wait for what the rings hold. It comes once a second, and every rule of load counts passes.
+const CATCH_UP: Duration = Duration::from_millis(100);
 /// How long sinks may take to deliver what is queued when the program ends.
 const FLUSH: Duration = Duration::from_secs(5);
 
@@ -132,6 +134,8 @@ struct Runtime {
     integrity: Integrity,
     /// The last drain left nothing of what was in the ring of processes before it.
     ring_is_empty: bool,
+    /// The last drain left something in one of the rings.
+    is_behind: bool,
     budget: Budget,
     /// `[budget]`.
     limits: budget::Config,
@@ -196,6 +200,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         page: measure::Told::default(),
         integrity: Integrity::new(&loaded, Clock::now()),
         ring_is_empty: true,
+        is_behind: false,
         budget: Budget::default(),
         limits: options.config.budget.clone(),
         shed: 0,
@@ -264,7 +269,7 @@ async fn until(timer: &mut Option<Pin<&mut Sleep>>) {
 impl Runtime {
     /// The baseline of every task, and the question what those processes are.
     fn first_pass(&mut self) -> Result<(), RunError> {
-        self.drain();
+        self.catch_up();
         self.pass()?;
         let tasks = self.scan.tasks.clone();
         // Refused only by a queue shorter than one: counted there.
@@ -304,7 +309,7 @@ impl Runtime {
                 _ = continued.recv() => self.integrity.continued(),
                 tick = scan.tick() => {
                     tick?;
-                    let taken = self.drain();
+                    let taken = self.catch_up();
                     self.rest(&drain, doze.drained(taken), &mut doze)?;
                     self.pass()?;
                     let uptime_ns = self.scan.at_ns.saturating_sub(self.started.boot_ns);
@@ -339,11 +344,26 @@ impl Runtime {
                     self.reload(&mut options);
                     self.report.ready();
                 }
+                // Last: whatever else is due comes before the rest of a flood. It yields to the tasks that deliver.
+                () = tokio::task::yield_now(), if self.is_behind => {
+                    let taken = self.drain();
+                    self.rest(&drain, doze.drained(taken), &mut doze)?;
+                }
             }
         }
     }
 
-    /// Takes what the rings hold: processes before connections, so that who connects is known.
+    /// Takes what the rings hold, for as long as a pass may wait for it. Returns how many there were.
+    fn catch_up(&mut self) -> usize {
+        let begun = Instant::now();
+        let mut taken = self.drain();
+        while self.is_behind && begun.elapsed() < CATCH_UP {
+            taken += self.drain();
+        }
+        taken
+    }
+
+    /// Takes a batch of what the rings hold: processes before connections, so that who connects is known.
     /// Returns how many there were.
     fn drain(&mut self) -> usize {
         let (engine, outputs) = (&mut self.engine, &mut self.outputs);
@@ -369,8 +389,10 @@ impl Runtime {
         self.loaded.flush_log();
         self.tally.drain.add(begun.elapsed());
         self.act();
+        let network = network.taken() + shed;
         self.ring_is_empty = processes.taken() < ring::BATCH;
-        processes.taken() + network.taken() + shed
+        self.is_behind = !self.ring_is_empty || network >= ring::BATCH;
+        processes.taken() + network
     }
 
     /// Lets the timer of the rings sleep while nothing comes.
@@ -562,7 +584,7 @@ impl Runtime {
 
     /// Takes what is left in the rings, tells it, and flushes. What was served ends the same way, however it ended.
     async fn stop(mut self, served: Result<(), RunError>) -> Result<(), RunError> {
-        self.drain();
+        self.catch_up();
         for baseline in self.engine.baselines() {
             self.report.state().save(baseline);
         }
