@@ -8,8 +8,8 @@
 //! Excused is not unseen: the finding is kept at `info`, and says why.
 
 use super::{
-    interpreter, lineage,
-    path::{PathClass, base_name, classify},
+    interpreter,
+    path::{PathClass, classify},
     process::Process,
     rule::{Image, View},
     world::World,
@@ -101,14 +101,17 @@ pub fn find(image: &Image<'_>) -> Option<Excuse> {
     if image.web_service.is_some() {
         return None;
     }
+    let proven = |process: &Process, exec: &Exec, excuse| {
+        process.roles.may_excuse == Some(excuse) && is_proven(image.world, process, exec)
+    };
     if above(&|process, exec| {
-        exec.uid == 0 && is_proven(image.world, process, exec, &CONFIGURATION_MANAGEMENT)
+        exec.uid == 0 && proven(process, exec, Excuse::ConfigurationManagement)
     }) {
         return Some(Excuse::ConfigurationManagement);
     }
     let build = !image.by_service_account()
         && above(&|process, exec| {
-            process.key != image.process.key && is_proven(image.world, process, exec, &BUILD_TOOLS)
+            process.key != image.process.key && proven(process, exec, Excuse::Build)
         });
     build.then_some(Excuse::Build)
 }
@@ -132,14 +135,22 @@ fn is_administrators(view: &View<'_>) -> bool {
         && ADMINISTRATORS.iter().any(|folder| path.starts_with(folder))
 }
 
-/// Whether a process is one of `programs`, and really is: the file that matters belongs to a package, or
-/// lies in a system folder and, as far as that is known, belongs to root.
-fn is_proven(world: &World, process: &Process, exec: &Exec, programs: &[&[u8]]) -> bool {
-    let operand = interpreter::runs(exec).file();
-    let name = operand.map_or_else(|| lineage::image_name(exec), base_name);
-    if !programs.contains(&name) || exec.executable.nlink == 0 {
+/// What a program of that name would excuse, if it is proven to be that program.
+pub(super) fn by_name(name: &[u8]) -> Option<Excuse> {
+    if CONFIGURATION_MANAGEMENT.contains(&name) {
+        Some(Excuse::ConfigurationManagement)
+    } else {
+        BUILD_TOOLS.contains(&name).then_some(Excuse::Build)
+    }
+}
+
+/// Whether a process really is what its name says: the file that matters belongs to a package, or lies in a system folder
+/// and, as far as that is known, belongs to root.
+fn is_proven(world: &World, process: &Process, exec: &Exec) -> bool {
+    if exec.executable.nlink == 0 {
         return false;
     }
+    let operand = interpreter::runs(exec).file();
     let packaged = |owner: Option<&Owner>| matches!(owner, Some(Owner::Package(_)));
     let facts = match operand {
         Some(_) => world.script(process, exec),

@@ -9,6 +9,7 @@
 //! programs do; web services accuse, so a name is enough.
 
 use super::{
+    excuse::{self, Excuse},
     interpreter, path,
     process::{Process, Table},
 };
@@ -144,6 +145,8 @@ pub struct Roles {
     pub system_web_service: bool,
     /// [`is_package_manager`].
     pub package_manager: bool,
+    /// What it would excuse, were it proven to be what its name says.
+    pub may_excuse: Option<Excuse>,
     /// Its children are jobs of a time table.
     pub job_starter: bool,
     /// Its children are somebody who logged in.
@@ -164,6 +167,7 @@ impl Roles {
             web_service,
             system_web_service: web_service && is_system_web_service(image),
             package_manager: is_package_manager(image),
+            may_excuse: excuse::by_name(name),
             job_starter: jobs.contains(&name),
             login: SESSIONS.contains(&name) && class == path::PathClass::System && by_root,
             // Groups are judged as a whole, so the name alone does not do: a program called `cron` would hide its

@@ -3,6 +3,8 @@
 //! An image is one file or two: the loaded one and, where that is an interpreter or the dynamic loader,
 //! the operand it runs. Both are judged: a packaged script does not excuse an interpreter in `/tmp`.
 
+use std::cell::OnceCell;
+
 use crate::{
     detect::{
         excuse::{self, Excuse},
@@ -61,7 +63,7 @@ impl View<'_> {
 }
 
 /// An image and its circumstances.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Image<'a> {
     /// The world around it.
     pub world: &'a World,
@@ -77,6 +79,7 @@ pub struct Image<'a> {
     pub operand: Option<View<'a>>,
     /// Nearest web service above it.
     pub web_service: Option<ProcessKey>,
+    excuse: OnceCell<Option<Excuse>>,
 }
 
 impl<'a> Image<'a> {
@@ -114,13 +117,14 @@ impl<'a> Image<'a> {
             loaded,
             operand,
             web_service: lineage::web_ancestor(&world.table, process.key),
+            excuse: OnceCell::new(),
         }
     }
 
-    /// What explains it, and is proven. Looked for when somebody wants to know: nearly every exec is of a
+    /// What explains it, and is proven. Looked for when the first rule wants to know: nearly every exec is of a
     /// packaged program, and needs none.
     pub fn excuse(&self) -> Option<Excuse> {
-        excuse::find(self)
+        *self.excuse.get_or_init(|| excuse::find(self))
     }
 
     /// The file that matters: the operand of an interpreter, else the loaded file.
