@@ -7,14 +7,46 @@ use crate::foothold::Foothold;
 use crate::process;
 use crate::told::{Suspect, Told};
 use anyhow::{Context as _, Result, ensure};
+use std::ffi::OsStr;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// After this an attack is over, whatever was found.
 const LIMIT: Duration = Duration::from_secs(30);
 /// A flood lasts as long as the attack that it is to cover, and never longer.
 const FLOOD_MS: &str = "40000";
+
+/// What a flood is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct With {
+    /// `fork`, `exec` or `connect`.
+    pub events: &'static str,
+    /// How many threads make them.
+    pub threads: u32,
+}
+
+/// Who floods.
+#[derive(Clone, Copy, Debug)]
+pub enum From<'a> {
+    /// Root in a cgroup of its own: nobody accuses the flooder, but what it runs is suspect each time.
+    AnotherCgroup(&'a Cgroup),
+    /// Root in the cgroup that the attack runs in.
+    SameCgroup,
+    /// An intruder in that cgroup, whose flooder is suspect, too.
+    Intruder,
+}
+
+impl From<'_> {
+    /// For tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            From::AnotherCgroup(_) => "another cgroup",
+            From::SameCgroup => "the attack's cgroup",
+            From::Intruder => "an intruder",
+        }
+    }
+}
 
 /// What came of an attack, and what the daemon spent meanwhile.
 #[derive(Clone, Debug)]
@@ -64,7 +96,7 @@ pub fn attack_in_the_open(daemon: &Daemon, stand_in: &Path) -> Result<Covered> {
     spent(daemon, || Ok((attack(daemon, stand_in, "quiet")?, 0.0)))
 }
 
-/// Floods with `with` from so many threads until the attack is found, from `cgroup` or from the one that the attack runs in.
+/// Floods until the attack is found.
 ///
 /// # Errors
 /// The flood or the attack cannot be started, or the daemon has ended.
@@ -72,19 +104,26 @@ pub fn attack_under(
     daemon: &Daemon,
     stand_in: &Path,
     actor: &Path,
-    (with, threads): (&str, u32),
-    cgroup: Option<&Cgroup>,
+    (with, from): (With, From<'_>),
 ) -> Result<Covered> {
-    let mut command = Command::new(actor);
-    command.args(["flood", with, "--shortest", "--count", "40000000"]);
-    command.args(["--ms", FLOOD_MS, "--threads", &threads.to_string()]);
-    let mut flood = Actor::begin(match cgroup {
-        Some(cgroup) => cgroup.inside(&command),
-        None => command,
+    let foothold = Foothold::new(".flood-")?;
+    let program = match from {
+        From::Intruder => foothold.plant(actor, "flooder")?,
+        From::AnotherCgroup(_) | From::SameCgroup => actor.to_owned(),
+    };
+    let threads = with.threads.to_string();
+    let mut command = vec![program.as_os_str()];
+    command.extend(["flood", with.events, "--shortest"].map(OsStr::new));
+    command.extend(["--count", "40000000", "--ms", FLOOD_MS].map(OsStr::new));
+    command.extend(["--threads", &threads].map(OsStr::new));
+    let mut flood = Actor::begin(match from {
+        From::AnotherCgroup(cgroup) => cgroup.inside(&foothold.command_of("root", &command)),
+        From::SameCgroup => foothold.command_of("root", &command),
+        From::Intruder => foothold.command_of("www-data", &command),
     })?;
     spent(daemon, || {
         let begun = Instant::now();
-        let told = attack(daemon, stand_in, with)?;
+        let told = attack(daemon, stand_in, with.events)?;
         let elapsed = begun.elapsed().as_secs_f64();
         flood.enough();
         let made = flood.says()?["made"].as_u64().context("it counts")?;

@@ -78,6 +78,11 @@ impl Foothold {
         Ok(path)
     }
 
+    /// A command of `user` in this folder, in a session of its own, for whoever wants to talk to it.
+    pub fn command_of(&self, user: &str, command: &[impl AsRef<OsStr>]) -> Command {
+        runuser(user, self.path(), command)
+    }
+
     /// Runs a command as `www-data` in this folder, in a session of its own.
     ///
     /// # Errors
@@ -85,6 +90,17 @@ impl Foothold {
     pub fn start(&self, command: &[impl AsRef<OsStr>]) -> Result<Session> {
         Session::start("www-data", self.path(), command)
     }
+}
+
+/// With a few variables of the environment only.
+fn runuser(user: &str, folder: &Path, command: &[impl AsRef<OsStr>]) -> Command {
+    let mut runuser = Command::new("/usr/sbin/runuser");
+    runuser.args(["-u", user, "--"]).args(command);
+    runuser.env_clear();
+    runuser.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    runuser.env("HOME", folder).env("TMPDIR", folder);
+    runuser.current_dir(folder);
+    runuser
 }
 
 /// What one user runs. Dropping it ends it.
@@ -96,17 +112,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Runs a command as `user`, with a few variables of the environment only and no terminal.
+    /// Runs a command as `user`, without a terminal.
     ///
     /// # Errors
     /// When `runuser` cannot be started.
     pub fn start(user: &str, folder: &Path, command: &[impl AsRef<OsStr>]) -> Result<Self> {
-        let mut runuser = Command::new("/usr/sbin/runuser");
-        runuser.args(["-u", user, "--"]).args(command);
-        runuser.env_clear();
-        runuser.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        runuser.env("HOME", folder).env("TMPDIR", folder);
-        runuser.current_dir(folder);
+        let mut runuser = runuser(user, folder, command);
         let (null, log) = (Stdio::null(), fs::File::create(folder.join("log"))?);
         runuser.stdin(null).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();

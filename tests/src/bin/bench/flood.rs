@@ -15,7 +15,7 @@ use tests::{
     actor::Actor,
     cgroup::Cgroup,
     daemon::Daemon,
-    flood::{self, Covered},
+    flood::{self, Covered, From},
     means::{self, Means, Used},
     service,
 };
@@ -57,6 +57,8 @@ enum With {
     Events(&'static str),
     /// From the cgroup of the attack itself.
     OwnEvents(&'static str),
+    /// With programs of the intruder's own.
+    IntrudersEvents(&'static str),
     Tasks(u32),
 }
 
@@ -66,6 +68,7 @@ impl With {
             With::Nothing => "none".to_owned(),
             With::Events(with) => with.to_owned(),
             With::OwnEvents(with) => format!("{with}, own cgroup"),
+            With::IntrudersEvents(with) => format!("{with}, an intruder's"),
             With::Tasks(tasks) => format!("{tasks} sleeping tasks"),
         }
     }
@@ -91,6 +94,7 @@ pub fn execute(args: &Args) -> Result<ExitCode> {
         With::OwnEvents("fork"),
         With::OwnEvents("exec"),
         With::OwnEvents("connect"),
+        With::IntrudersEvents("exec"),
         With::Tasks(args.tasks),
     ];
     let mut rows = Vec::new();
@@ -133,12 +137,15 @@ fn measure(args: &Args, with: With) -> Result<Row> {
     let command = service::unprivileged(&Daemon::command(&binary), &[service::NET_ADMIN]);
     let mut daemon = Daemon::start(means.inside(&command))?;
     daemon.wait_ready(Instant::now() + PATIENCE)?;
-    let under = |with, cgroup| {
-        flood::attack_under(&daemon, &stand_in, &actor, (with, threads(with)), cgroup)
+    let under = |events, from| {
+        let threads = threads(events);
+        let with = flood::With { events, threads };
+        flood::attack_under(&daemon, &stand_in, &actor, (with, from))
     };
     let covered = match with {
-        With::Events(with) => under(with, Some(&cgroup))?,
-        With::OwnEvents(with) => under(with, None)?,
+        With::Events(with) => under(with, From::AnotherCgroup(&cgroup))?,
+        With::OwnEvents(with) => under(with, From::SameCgroup)?,
+        With::IntrudersEvents(with) => under(with, From::Intruder)?,
         With::Nothing | With::Tasks(_) => flood::attack_in_the_open(&daemon, &stand_in)?,
     };
     let used = means.used()?;
@@ -211,7 +218,9 @@ fn markdown(args: &Args, rows: &[Row]) -> Result<String> {
             vec![
                 row.with.name(),
                 match row.with {
-                    With::Events(_) | With::OwnEvents(_) => format!("{:.0}", covered.per_second),
+                    With::Events(_) | With::OwnEvents(_) | With::IntrudersEvents(_) => {
+                        format!("{:.0}", covered.per_second)
+                    }
                     _ => "–".to_owned(),
                 },
                 after(covered.told.opened),

@@ -1,4 +1,4 @@
-//! The real attack under a flood, from another cgroup and from its own: still found, still in time, within the daemon's means.
+//! The real attack under a flood, from another cgroup, from its own, and by an intruder's own programs: still found, still in time, within the daemon's means.
 //!
 //! One daemon; the same intruder first on a quiet host, then under each kind of flood. The delays are printed as a
 //! table. A flood takes CPUs as well: what is promised is twice the delay on the quiet host of the same run.
@@ -9,7 +9,7 @@ use detector::kernel::Facts;
 use tests::{
     cgroup::Cgroup,
     daemon::Daemon,
-    flood::{self, Covered},
+    flood::{self, Covered, From, With},
     means::Means,
     scenario::DETECTOR_STAND_IN,
     told::seconds,
@@ -61,37 +61,47 @@ fn an_attack_under_a_flood_is_found_within_twice_the_normal_delay() {
         .expect("a plan with every probe needs one");
     let mut faults = Vec::new();
     let cgroup = Cgroup::new(&root, "flood").expect("tests run as root");
-    for (with, threads, from, cgroup) in [
-        ("fork", 2, "another cgroup", Some(&cgroup)),
-        ("exec", EXEC_THREADS, "another cgroup", Some(&cgroup)),
-        ("connect", 2, "another cgroup", Some(&cgroup)),
-        ("exec", EXEC_THREADS, "the attack's own", None),
-        ("connect", 2, "the attack's own", None),
+    for (events, from) in [
+        ("fork", From::AnotherCgroup(&cgroup)),
+        ("exec", From::AnotherCgroup(&cgroup)),
+        ("connect", From::AnotherCgroup(&cgroup)),
+        ("exec", From::SameCgroup),
+        ("connect", From::SameCgroup),
+        ("exec", From::Intruder),
     ] {
+        let threads = match events {
+            "exec" => EXEC_THREADS,
+            _ => 2,
+        };
         let actor = PROGRAM.as_ref();
-        let covered = flood::attack_under(&daemon, &stand_in, actor, (with, threads), cgroup);
+        let with = With { events, threads };
+        let covered = flood::attack_under(&daemon, &stand_in, actor, (with, from));
         let Covered {
             told,
             per_second,
             cores,
         } = covered.expect("both start");
         let peak = peak_kib(&daemon);
+        let from = from.name();
         let (opened, critical) = (seconds(told.opened), seconds(told.critical));
         println!(
-            "| {with} | {from} | {per_second:.0} | {opened} | {critical} | {cores:.2} | {} |",
+            "| {events} | {from} | {per_second:.0} | {opened} | {critical} | {cores:.2} | {} |",
             peak >> 10,
         );
         if told.critical.is_none_or(|critical| critical > 2 * usual) {
             faults.push(format!(
-                "{with} from {from}: {critical}, usually {}",
+                "{events} from {from}: {critical}, usually {}",
                 seconds(Some(usual))
             ));
         }
         if told.ids.len() != 1 {
-            faults.push(format!("{with} from {from}: {} incidents", told.ids.len()));
+            faults.push(format!(
+                "{events} from {from}: {} incidents",
+                told.ids.len()
+            ));
         }
         if peak > quiet + GROWTH_KIB {
-            faults.push(format!("{with} from {from}: {} MiB", peak >> 10));
+            faults.push(format!("{events} from {from}: {} MiB", peak >> 10));
         }
     }
     let account = daemon.account();
