@@ -305,8 +305,7 @@ impl Case {
         self.subject = best.map(|(_, _, _, key)| key);
     }
 
-    /// Adds to the timeline. A program, its group and its cgroup begin to be busy within a second of each other, and that
-    /// is one moment: the first.
+    /// Adds to the timeline. The same words within a second are one moment, the first: a load is often told of two scopes.
     pub(super) fn note(&mut self, moment: Moment) {
         let timeline = &mut self.incident.timeline;
         let same = |known: &&mut Moment| {

@@ -135,9 +135,12 @@ pub(super) fn moments(finding: &Finding, world: &World) -> Vec<Moment> {
                 what: ran(process, subject.image.as_deref(), world),
             }]
         }
-        Evidence::Cpu(_) => vec![Moment {
+        Evidence::Cpu(cpu) => vec![Moment {
             at_unix_ns: finding.first_seen_unix_ns,
-            what: format!("{name} began to saturate the CPUs"),
+            what: format!(
+                "{} began to saturate the CPUs",
+                whose_load("the", &name, cpu.culprit)
+            ),
         }],
         Evidence::Masquerade(lie) => vec![Moment {
             at_unix_ns: finding.first_seen_unix_ns,
@@ -235,6 +238,7 @@ pub(super) fn title(incident: &Incident) -> String {
     if let Some(impact) = &incident.impact {
         let cpus = impact.cpu_cores / impact.cpu_share_of_host.max(1e-9);
         let uses = match blamed(incident) {
+            Some(Culprit::Group) => "is in a lineage group that uses",
             Some(Culprit::Cgroup) => "is in a cgroup that uses",
             _ => "uses",
         };
@@ -298,6 +302,16 @@ pub(super) fn title(incident: &Incident) -> String {
 }
 
 /// The most specific culprit of its load.
+/// Who used it: a process, or what it stands for. `article` is that of a sentence's beginning or its middle.
+pub(super) fn whose_load(article: &str, name: &str, culprit: Culprit) -> String {
+    match culprit {
+        Culprit::Process => name.to_owned(),
+        Culprit::Executable => format!("{name} and others of its program"),
+        Culprit::Group => format!("{article} lineage group of {name}"),
+        Culprit::Cgroup => format!("{article} cgroup of {name}"),
+    }
+}
+
 fn blamed(incident: &Incident) -> Option<Culprit> {
     let culprit = |finding: &Finding| match &finding.evidence {
         Evidence::Cpu(cpu) => Some(cpu.culprit),

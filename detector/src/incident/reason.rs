@@ -2,7 +2,7 @@
 
 use super::{
     Evidence, FileEvidence, Finding, FindingType, Imitates, Incident, Severity, Shape, Spoken,
-    narrate::{how_it_ended, named, word},
+    narrate::{how_it_ended, named, whose_load, word},
     score,
 };
 use crate::{detect::excuse::Excuse, input::PreloadFrom};
@@ -34,7 +34,10 @@ fn suffering(incident: &Incident) -> Option<String> {
     let mut names: Vec<String> = Vec::new();
     for victim in victims {
         let unit = victim.unit.as_ref().map(|unit| word(unit.as_bytes()));
-        let name = unit.unwrap_or_else(|| victim.name.clone());
+        let name = unit.unwrap_or_else(|| match victim.name.as_str() {
+            "" => format!("process {}", victim.group.tgid),
+            name => name.to_owned(),
+        });
         if !names.contains(&name) && names.len() < MAX_VICTIMS {
             names.push(name);
         }
@@ -62,8 +65,9 @@ pub(super) fn sentence(finding: &Finding) -> String {
         .map_or_else(String::new, |subject| named(&subject.name, subject.key));
     match &finding.evidence {
         Evidence::Cpu(cpu) => {
+            let who = whose_load("The", &name, cpu.culprit);
             let mut told = format!(
-                "{name} used {:.2} CPUs, {:.0} % of the host, over the last {:.0} s.",
+                "{who} used {:.2} CPUs, {:.0} % of the host, over the last {:.0} s.",
                 cpu.cores,
                 cpu.host_share * 100.0,
                 cpu.window_s
