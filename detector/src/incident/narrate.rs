@@ -301,7 +301,6 @@ pub(super) fn title(incident: &Incident) -> String {
     title
 }
 
-/// The most specific culprit of its load.
 /// Who used it: a process, or what it stands for. `article` is that of a sentence's beginning or its middle.
 pub(super) fn whose_load(article: &str, name: &str, culprit: Culprit) -> String {
     match culprit {
@@ -312,6 +311,7 @@ pub(super) fn whose_load(article: &str, name: &str, culprit: Culprit) -> String 
     }
 }
 
+/// The most specific culprit of its load.
 fn blamed(incident: &Incident) -> Option<Culprit> {
     let culprit = |finding: &Finding| match &finding.evidence {
         Evidence::Cpu(cpu) => Some(cpu.culprit),
