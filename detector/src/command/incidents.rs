@@ -51,7 +51,7 @@ enum Verb {
     Show(Id),
     /// The whole incident as Markdown, for a ticket
     Report(Id),
-    /// Say that it is over; the running detector tells every receiver within a second or two
+    /// Say that it is over; the running detector tells every receiver within a few seconds
     Resolve {
         #[command(flatten)]
         id: Id,

@@ -56,7 +56,7 @@ pub(super) enum Request {
     },
     /// The sinks that are configured from now on.
     Sinks(Vec<String>),
-    /// The wall clock, ns since 1970; once a second.
+    /// The wall clock, ns since 1970; every two seconds.
     Tick(i64),
     /// No more events come.
     Close,

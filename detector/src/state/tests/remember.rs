@@ -144,7 +144,7 @@ async fn an_incident_is_found_again_as_it_was_told_last() {
 }
 
 #[tokio::test]
-async fn what_the_command_line_says_reaches_the_daemon_with_the_next_tick() {
+async fn what_the_command_line_says_reaches_the_daemon_within_two_ticks() {
     let mut bench = Bench::new(&[]);
     bench.tell(incident(Some(3), "critical"));
     bench.tick(SECOND).await;
@@ -171,7 +171,9 @@ async fn what_the_command_line_says_reaches_the_daemon_with_the_next_tick() {
         reason: "done".to_owned(),
     };
     desk.request(&request, NOW).expect("writable");
-    bench.tick(SECOND).await;
+    for _ in 0..2 {
+        bench.tick(SECOND).await;
+    }
     let told = bench
         .told(|told| matches!(told, Told::Accepted(list) if !list.is_empty()))
         .await;
