@@ -57,7 +57,7 @@ fn a_storm_of_new_programs_over_the_budget_costs_hashes_and_no_exec_and_is_over_
     );
     // What it uses when nothing happens is below half of that, and what a few hundred execs a second take is not.
     let text = format!(
-        "[budget]\ncpu_share = 0.06\n\n[metrics]\nsocket = {:?}\n",
+        "[budget]\ncpu_share = 0.03\n\n[metrics]\nsocket = {:?}\n",
         socket.display().to_string()
     );
     fs::write(&config, text).expect("the folder is writable");
