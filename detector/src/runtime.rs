@@ -32,28 +32,27 @@ use crate::{
     report::{Format, Report},
     reread::Reread,
     source::{
-        decode::Record,
-        doze::{Doze, Step},
-        ring::{self, Drained},
+        doze::Doze,
+        ring,
         scan::{Clock, Scanner},
         timer::Timer,
     },
     state, vitals,
 };
 
+mod drain;
 mod economy;
 mod integrity;
 mod measure;
 mod memory;
 mod record;
 
+use drain::Left;
 use integrity::Integrity;
 pub use record::RecordTo;
 
 /// The wire promises one heartbeat in this time; a receiver takes silence for an alarm.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// How long a pass may wait for what the rings hold. It comes once a second, and every rule of load counts passes.
-const CATCH_UP: Duration = Duration::from_millis(100);
 /// How long sinks may take to deliver what is queued when the program ends.
 const FLUSH: Duration = Duration::from_secs(5);
 
@@ -132,10 +131,8 @@ struct Runtime {
     metrics: metrics::Server,
     page: measure::Told,
     integrity: Integrity,
-    /// The last drain left nothing of what was in the ring of processes before it.
-    ring_is_empty: bool,
-    /// The last drain left something in one of the rings.
-    is_behind: bool,
+    /// What the last drain left in the rings.
+    left: Left,
     budget: Budget,
     /// `[budget]`.
     limits: budget::Config,
@@ -199,8 +196,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         metrics,
         page: measure::Told::default(),
         integrity: Integrity::new(&loaded, Clock::now()),
-        ring_is_empty: true,
-        is_behind: false,
+        left: Left::default(),
         budget: Budget::default(),
         limits: options.config.budget.clone(),
         shed: 0,
@@ -326,14 +322,12 @@ impl Runtime {
                     self.rest(&drain, doze.ticked(taken), &mut doze)?;
                 }
                 Ok(mut ready) = process_ring.readable() => {
-                    let taken = self.drain();
+                    self.drain_between(&drain, &mut doze)?;
                     ready.clear_ready();
-                    self.rest(&drain, doze.drained(taken), &mut doze)?;
                 }
                 Ok(mut ready) = network_ring.readable() => {
-                    let taken = self.drain();
+                    self.drain_between(&drain, &mut doze)?;
                     ready.clear_ready();
-                    self.rest(&drain, doze.drained(taken), &mut doze)?;
                 }
                 Some(told) = told.recv() => self.told(told),
                 Some(answer) = answers.recv() => self.answer(answer),
@@ -345,68 +339,9 @@ impl Runtime {
                     self.report.ready();
                 }
                 // Last: whatever else is due comes before the rest of a flood. It yields to the tasks that deliver.
-                () = tokio::task::yield_now(), if self.is_behind => {
-                    let taken = self.drain();
-                    self.rest(&drain, doze.drained(taken), &mut doze)?;
+                () = tokio::task::yield_now(), if self.left.is_any() => {
+                    self.drain_between(&drain, &mut doze)?;
                 }
-            }
-        }
-    }
-
-    /// Takes what the rings hold, for as long as a pass may wait for it. Returns how many there were.
-    fn catch_up(&mut self) -> usize {
-        let begun = Instant::now();
-        let mut taken = self.drain();
-        while self.is_behind && begun.elapsed() < CATCH_UP {
-            taken += self.drain();
-        }
-        taken
-    }
-
-    /// Takes a batch of what the rings hold: processes before connections, so that who connects is known.
-    /// Returns how many there were.
-    fn drain(&mut self) -> usize {
-        let (engine, outputs) = (&mut self.engine, &mut self.outputs);
-        let recorder = &mut self.recorder;
-        let (records, integrity) = (&mut self.tally.records, &mut self.integrity);
-        let (begun, mut last_ns) = (Instant::now(), None);
-        let mut apply = |record: Record| {
-            records.count(&record);
-            integrity.record(&record);
-            last_ns = Some(record.at_ns());
-            record::tell(record.input(), recorder, engine, outputs);
-        };
-        let processes = ring::drain(&mut self.loaded.process_ring, &mut apply);
-        let network = &mut self.loaded.network_ring;
-        let (network, shed) = match self.budget.stage() {
-            Stage::NoNetwork => (Drained::default(), ring::discard(network)),
-            _ => (ring::drain(network, &mut apply), 0),
-        };
-        self.shed += shed as u64;
-        self.malformed += (processes.malformed + network.malformed) as u64;
-        self.last_kernel_event_ns = last_ns.or(self.last_kernel_event_ns);
-        #[cfg(feature = "bpf-log")]
-        self.loaded.flush_log();
-        self.tally.drain.add(begun.elapsed());
-        self.act();
-        let network = network.taken() + shed;
-        self.ring_is_empty = processes.taken() < ring::BATCH;
-        self.is_behind = !self.ring_is_empty || network >= ring::BATCH;
-        processes.taken() + network
-    }
-
-    /// Lets the timer of the rings sleep while nothing comes.
-    fn rest(&mut self, timer: &Timer, step: Step, doze: &mut Doze) -> std::io::Result<()> {
-        match step {
-            Step::None => Ok(()),
-            Step::StartTimer => timer.start(),
-            Step::StopTimer => timer.stop(),
-            Step::AskToBeWoken => {
-                if let Err(error) = self.loaded.doze() {
-                    tracing::debug!(%error, "the rings are drained by the timer alone");
-                    doze.forbid();
-                }
-                Ok(())
             }
         }
     }

@@ -123,7 +123,7 @@ impl Runtime {
             Some(Gap::Starved(ns)) => tracing::warn!(late = seconds(ns), "a pass was late: load"),
             None => {}
         }
-        let lost = !self.scan.losses.is_empty() || !self.ring_is_empty;
+        let lost = !self.scan.losses.is_empty() || self.left.processes;
         if let Some(rings) = &mut self.integrity.rings {
             let leaders = self
                 .scan
