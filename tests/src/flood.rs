@@ -16,36 +16,26 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// A flood lasts as long as the attack that it is to cover, and never longer.
 const FLOOD_MS: &str = "40000";
 
-/// What a flood is made of.
+/// A flood.
 #[derive(Clone, Copy, Debug)]
-pub struct With {
+pub struct Flood {
     /// `fork`, `exec` or `connect`.
     pub events: &'static str,
     /// How many threads make them.
     pub threads: u32,
+    /// Who makes them.
+    pub flooder: Flooder,
 }
 
 /// Who floods.
 #[derive(Clone, Copy, Debug)]
-pub enum From<'a> {
+pub enum Flooder {
     /// Root in a cgroup of its own: nobody accuses the flooder, but what it runs is suspect each time.
-    AnotherCgroup(&'a Cgroup),
+    AnotherCgroup,
     /// Root in the cgroup that the attack runs in.
     SameCgroup,
     /// An intruder in that cgroup, whose flooder is suspect, too.
     Intruder,
-}
-
-impl From<'_> {
-    /// For tables.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            From::AnotherCgroup(_) => "another cgroup",
-            From::SameCgroup => "the attack's cgroup",
-            From::Intruder => "an intruder",
-        }
-    }
 }
 
 /// What came of an attack, and what the daemon spent meanwhile.
@@ -104,33 +94,42 @@ pub fn attack_under(
     daemon: &Daemon,
     stand_in: &Path,
     actor: &Path,
-    (with, from): (With, From<'_>),
+    flood: Flood,
 ) -> Result<Covered> {
     let foothold = Foothold::new(".flood-")?;
-    let program = match from {
-        From::Intruder => foothold.plant(actor, "flooder")?,
-        From::AnotherCgroup(_) | From::SameCgroup => actor.to_owned(),
+    let (user, program) = match flood.flooder {
+        Flooder::Intruder => ("www-data", foothold.plant(actor, "flooder")?),
+        Flooder::AnotherCgroup | Flooder::SameCgroup => ("root", actor.to_owned()),
     };
-    let threads = with.threads.to_string();
+    let threads = flood.threads.to_string();
     let mut command = vec![program.as_os_str()];
-    command.extend(["flood", with.events, "--shortest"].map(OsStr::new));
+    command.extend(["flood", flood.events, "--shortest"].map(OsStr::new));
     command.extend(["--count", "40000000", "--ms", FLOOD_MS].map(OsStr::new));
     command.extend(["--threads", &threads].map(OsStr::new));
-    let mut flood = Actor::begin(match from {
-        From::AnotherCgroup(cgroup) => cgroup.inside(&foothold.command_of("root", &command)),
-        From::SameCgroup => foothold.command_of("root", &command),
-        From::Intruder => foothold.command_of("www-data", &command),
+    let command = foothold.command_of(user, &command);
+    let cgroup = match flood.flooder {
+        Flooder::AnotherCgroup => Some(cgroup()?),
+        Flooder::SameCgroup | Flooder::Intruder => None,
+    };
+    let mut actor = Actor::begin(match &cgroup {
+        Some(cgroup) => cgroup.inside(&command),
+        None => command,
     })?;
     spent(daemon, || {
         let begun = Instant::now();
-        let told = attack(daemon, stand_in, with.events)?;
+        let told = attack(daemon, stand_in, flood.events)?;
         let elapsed = begun.elapsed().as_secs_f64();
-        flood.enough();
-        let made = flood.says()?["made"].as_u64().context("it counts")?;
-        let status = flood.finish()?;
+        actor.enough();
+        let made = actor.says()?["made"].as_u64().context("it counts")?;
+        let status = actor.finish()?;
         ensure!(status.success(), "the flooder: {status}");
         Ok((told, made as f64 / elapsed))
     })
+}
+
+fn cgroup() -> Result<Cgroup> {
+    let root = detector::kernel::Facts::read().cgroup_v2;
+    Cgroup::new(&root.context("no cgroup v2 is mounted")?, "flood")
 }
 
 fn spent(daemon: &Daemon, act: impl FnOnce() -> Result<(Told, f64)>) -> Result<Covered> {

@@ -111,14 +111,12 @@ impl Storm {
             _ if n % PER_SECOND == PER_SECOND - 1 => pass(at_ns),
             Storm::Forks => OwnedInput::Fork(fork(actor(n % ACTORS), newcomer(n), at_ns)),
             Storm::Exits => OwnedInput::Exit(exit(newcomer(n), at_ns)),
-            Storm::Lives => {
+            Storm::Lives | Storm::Accused => {
                 let child = newcomer(n - n % 4);
-                let mut records = life(actor(n / 4 % ACTORS), child, 10_000 + n / 4);
-                records.swap_remove(usize::try_from(n % 4).expect("small"))
-            }
-            Storm::Accused => {
-                let child = newcomer(n - n % 4);
-                let mut records = life_of(actor(0), accused(child));
+                let mut records = match self {
+                    Storm::Accused => life_of(accused(child)),
+                    _ => life(actor(n / 4 % ACTORS), child, 10_000 + n / 4),
+                };
                 records.swap_remove(usize::try_from(n % 4).expect("small"))
             }
             Storm::Executables => executed(n),
@@ -228,14 +226,14 @@ fn exit(process: ProcessKey, at_ns: u64) -> event::Exit {
 
 /// A process is forked, executes the program of that identity, ends, and is billed.
 pub(super) fn life(parent: ProcessKey, child: ProcessKey, identity: u64) -> Vec<OwnedInput> {
-    life_of(parent, exec(child, parent, "/usr/bin/short", identity))
+    life_of(exec(child, parent, "/usr/bin/short", identity))
 }
 
 /// The same, of who executes that.
-fn life_of(parent: ProcessKey, exec: Exec) -> Vec<OwnedInput> {
+fn life_of(exec: Exec) -> Vec<OwnedInput> {
     let (child, at_ns) = (exec.process, exec.process.start_ns);
     vec![
-        OwnedInput::Fork(fork(parent, child, at_ns)),
+        OwnedInput::Fork(fork(exec.parent, child, at_ns)),
         OwnedInput::Exec(Box::new(exec)),
         OwnedInput::Exit(exit(child, at_ns)),
         OwnedInput::ThreadEnd(thread_end(child, at_ns)),

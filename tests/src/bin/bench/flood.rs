@@ -13,9 +13,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tests::{
     actor::Actor,
-    cgroup::Cgroup,
     daemon::Daemon,
-    flood::{self, Covered, From},
+    flood::{self, Covered, Flood, Flooder},
     means::{self, Means, Used},
     service,
 };
@@ -54,11 +53,7 @@ pub struct Args {
 #[derive(Clone, Copy, Debug)]
 enum With {
     Nothing,
-    Events(&'static str),
-    /// From the cgroup of the attack itself.
-    OwnEvents(&'static str),
-    /// With programs of the intruder's own.
-    IntrudersEvents(&'static str),
+    Events(&'static str, Flooder),
     Tasks(u32),
 }
 
@@ -66,9 +61,9 @@ impl With {
     fn name(self) -> String {
         match self {
             With::Nothing => "none".to_owned(),
-            With::Events(with) => with.to_owned(),
-            With::OwnEvents(with) => format!("{with}, own cgroup"),
-            With::IntrudersEvents(with) => format!("{with}, an intruder's"),
+            With::Events(with, Flooder::AnotherCgroup) => with.to_owned(),
+            With::Events(with, Flooder::SameCgroup) => format!("{with}, own cgroup"),
+            With::Events(with, Flooder::Intruder) => format!("{with}, an intruder's"),
             With::Tasks(tasks) => format!("{tasks} sleeping tasks"),
         }
     }
@@ -88,13 +83,13 @@ pub fn execute(args: &Args) -> Result<ExitCode> {
     );
     let floods = [
         With::Nothing,
-        With::Events("fork"),
-        With::Events("exec"),
-        With::Events("connect"),
-        With::OwnEvents("fork"),
-        With::OwnEvents("exec"),
-        With::OwnEvents("connect"),
-        With::IntrudersEvents("exec"),
+        With::Events("fork", Flooder::AnotherCgroup),
+        With::Events("exec", Flooder::AnotherCgroup),
+        With::Events("connect", Flooder::AnotherCgroup),
+        With::Events("fork", Flooder::SameCgroup),
+        With::Events("exec", Flooder::SameCgroup),
+        With::Events("connect", Flooder::SameCgroup),
+        With::Events("exec", Flooder::Intruder),
         With::Tasks(args.tasks),
     ];
     let mut rows = Vec::new();
@@ -131,21 +126,20 @@ fn measure(args: &Args, with: With) -> Result<Row> {
         With::Tasks(tasks) => sleep(args, &actor, tasks)?,
         _ => (None, Vec::new()),
     };
-    let root = detector::kernel::Facts::read().cgroup_v2;
-    let cgroup = Cgroup::new(&root.context("no cgroup v2 is mounted")?, "flood")?;
     let means = Means::new(Some(means::memory_max()?), !args.any_cpu)?;
     let command = service::unprivileged(&Daemon::command(&binary), &[service::NET_ADMIN]);
     let mut daemon = Daemon::start(means.inside(&command))?;
     daemon.wait_ready(Instant::now() + PATIENCE)?;
-    let under = |events, from| {
-        let threads = threads(events);
-        let with = flood::With { events, threads };
-        flood::attack_under(&daemon, &stand_in, &actor, (with, from))
-    };
     let covered = match with {
-        With::Events(with) => under(with, From::AnotherCgroup(&cgroup))?,
-        With::OwnEvents(with) => under(with, From::SameCgroup)?,
-        With::IntrudersEvents(with) => under(with, From::Intruder)?,
+        With::Events(events, flooder) => {
+            let threads = threads(events);
+            let flood = Flood {
+                events,
+                threads,
+                flooder,
+            };
+            flood::attack_under(&daemon, &stand_in, &actor, flood)?
+        }
         With::Nothing | With::Tasks(_) => flood::attack_in_the_open(&daemon, &stand_in)?,
     };
     let used = means.used()?;
@@ -218,9 +212,7 @@ fn markdown(args: &Args, rows: &[Row]) -> Result<String> {
             vec![
                 row.with.name(),
                 match row.with {
-                    With::Events(_) | With::OwnEvents(_) | With::IntrudersEvents(_) => {
-                        format!("{:.0}", covered.per_second)
-                    }
+                    With::Events(..) => format!("{:.0}", covered.per_second),
                     _ => "–".to_owned(),
                 },
                 after(covered.told.opened),

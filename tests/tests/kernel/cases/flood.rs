@@ -5,11 +5,9 @@
 
 use std::{fs, path::PathBuf};
 
-use detector::kernel::Facts;
 use tests::{
-    cgroup::Cgroup,
     daemon::Daemon,
-    flood::{self, Covered, From, With},
+    flood::{self, Covered, Flood, Flooder},
     means::Means,
     scenario::DETECTOR_STAND_IN,
     told::seconds,
@@ -56,33 +54,31 @@ fn an_attack_under_a_flood_is_found_within_twice_the_normal_delay() {
     let quiet = peak_kib(&daemon);
     let (opened, critical) = (seconds(normal.opened), seconds(normal.critical));
     println!("| none | | | {opened} | {critical} | | {} |", quiet >> 10);
-    let root = Facts::read()
-        .cgroup_v2
-        .expect("a plan with every probe needs one");
     let mut faults = Vec::new();
-    let cgroup = Cgroup::new(&root, "flood").expect("tests run as root");
-    for (events, from) in [
-        ("fork", From::AnotherCgroup(&cgroup)),
-        ("exec", From::AnotherCgroup(&cgroup)),
-        ("connect", From::AnotherCgroup(&cgroup)),
-        ("exec", From::SameCgroup),
-        ("connect", From::SameCgroup),
-        ("exec", From::Intruder),
+    for (events, flooder, from) in [
+        ("fork", Flooder::AnotherCgroup, "another cgroup"),
+        ("exec", Flooder::AnotherCgroup, "another cgroup"),
+        ("connect", Flooder::AnotherCgroup, "another cgroup"),
+        ("exec", Flooder::SameCgroup, "the attack's cgroup"),
+        ("connect", Flooder::SameCgroup, "the attack's cgroup"),
+        ("exec", Flooder::Intruder, "an intruder"),
     ] {
         let threads = match events {
             "exec" => EXEC_THREADS,
             _ => 2,
         };
-        let actor = PROGRAM.as_ref();
-        let with = With { events, threads };
-        let covered = flood::attack_under(&daemon, &stand_in, actor, (with, from));
+        let flood = Flood {
+            events,
+            threads,
+            flooder,
+        };
+        let covered = flood::attack_under(&daemon, &stand_in, PROGRAM.as_ref(), flood);
         let Covered {
             told,
             per_second,
             cores,
         } = covered.expect("both start");
         let peak = peak_kib(&daemon);
-        let from = from.name();
         let (opened, critical) = (seconds(told.opened), seconds(told.critical));
         println!(
             "| {events} | {from} | {per_second:.0} | {opened} | {critical} | {cores:.2} | {} |",

@@ -31,7 +31,9 @@ const PARTS: [(Kind, &str, &str); 4] = [
          something.\n`lives` are fork, exec, exit and last bill; `executables` are execs of programs that nobody \
          answers about, `answered`\nthose of which a package is said to own them; `dropped` are unowned programs in \
          `/dev/shm`, each in a session of its\nown and each answered, while the most incidents there can be (256) are \
-         open: each finding is compared with all of\nthem; `accused` are the runs of one such program by one suspect, fork, exec, exit and last bill, all of one incident.\nAn exec is the dearest record: it is kept whole, judged by every rule about images, and asked about.\n`suspect` are destinations of one program with an incident; \
+         open: each finding is compared with all of\nthem; `accused` are the runs of one such program by one suspect, fork, exec, exit and last bill, all of \
+         one incident.\nAn exec is the dearest record: it is kept whole, judged by every rule about images, and asked \
+         about.\n`suspect` are destinations of one program with an incident; \
          `listeners` begin and cease to listen.",
     ),
 ];
