@@ -4,6 +4,8 @@
 //! nothing is lost); findings; what is about the detector; the first state of an incident that has a later one; the
 //! oldest incidents. Everything but the first kind is a *gap*: its numbers are kept, in the transaction that deletes
 //! them, until an event has declared it. Heartbeats never come here: only the newest waits, in memory.
+//!
+//! A sink that keeps up loses nothing by one that is away: what it has not settled yet stays ([`Changes::squeeze`]).
 
 use super::store::{self, Changes, Store};
 
@@ -48,24 +50,44 @@ const EXPENDABLE: [&str; 4] = [
     "1",
 ];
 
+/// How far the last of the sinks is that have at most so many bytes before them.
+const KEEPS_UP: &str = "SELECT min(cursor) FROM sink
+    WHERE (SELECT coalesce(sum(length(body)), 0) FROM event WHERE sequence > cursor) <= ?1";
+
+fn to_delete(condition: &str) -> String {
+    format!(
+        "SELECT sequence, length(body) FROM event WHERE sequence <= ?1 AND ({condition}) ORDER BY sequence"
+    )
+}
+
 impl Changes<'_> {
     /// Brings the outbox below its bound, if it is over. Goes down to seven eighths, so that the next event does not
     /// have to do it again.
+    ///
+    /// A sink keeps up while half of the bound at most is before it. Of that only what collapses goes: else the event that
+    /// makes an outbox overflow which is full for another sink could be given up before anybody was offered it. The other
+    /// half is enough to come down to the target.
     pub(super) fn squeeze(&mut self) -> rusqlite::Result<()> {
-        if *self.outbox_bytes <= self.limits.outbox_bytes {
+        let limit = self.limits.outbox_bytes;
+        if *self.outbox_bytes <= limit {
             return Ok(());
         }
-        let target = self.limits.outbox_bytes / 8 * 7;
-        let collapsed = self.delete(COLLAPSIBLE, target)?;
+        let target = limit / 8 * 7;
+        let collapsed = self.delete(COLLAPSIBLE, i64::MAX, target)?;
         if let Some(gone) = collapsed {
             let before = store::meta(self.transaction, COLLAPSED)?.unwrap_or(0);
             self.set_meta(COLLAPSED, before + gone.events.cast_signed())?;
         }
+        let up_to: Option<i64> = self
+            .transaction
+            .prepare_cached(KEEPS_UP)?
+            .query_row([(limit / 2).cast_signed()], |row| row.get(0))?;
+        let up_to = up_to.unwrap_or(i64::MAX);
         for class in EXPENDABLE {
             if *self.outbox_bytes <= target {
                 break;
             }
-            if let Some(gone) = self.delete(class, target)? {
+            if let Some(gone) = self.delete(class, up_to, target)? {
                 self.note_gap(gone)?;
             }
         }
@@ -75,7 +97,7 @@ impl Changes<'_> {
     /// Gives up what is older than the bound.
     pub(super) fn expire_events(&mut self, now: i64) -> rusqlite::Result<()> {
         let before = now.saturating_sub(self.limits.outbox_age_ns);
-        if let Some(gone) = self.delete(&format!("at < {before}"), 0)? {
+        if let Some(gone) = self.delete(&format!("at < {before}"), i64::MAX, 0)? {
             self.note_gap(gone)?;
         }
         Ok(())
@@ -117,14 +139,18 @@ impl Changes<'_> {
         self.set_meta(TOTAL, total + gone.events.cast_signed())
     }
 
-    /// Deletes events that `condition` holds for, oldest first, until the outbox has at most `target` bytes.
-    fn delete(&mut self, condition: &str, target: u64) -> rusqlite::Result<Option<Gone>> {
+    /// Deletes events numbered `up_to` at most that `condition` holds for, oldest first, until the outbox has at most
+    /// `target` bytes.
+    fn delete(
+        &mut self,
+        condition: &str,
+        up_to: i64,
+        target: u64,
+    ) -> rusqlite::Result<Option<Gone>> {
         let rows: Vec<(i64, i64)> = self
             .transaction
-            .prepare(&format!(
-                "SELECT sequence, length(body) FROM event WHERE {condition} ORDER BY sequence"
-            ))?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .prepare(&to_delete(condition))?
+            .query_map([up_to], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
         let mut gone: Option<Gone> = None;
         for (sequence, bytes) in rows {
@@ -195,9 +221,9 @@ mod tests {
         let mut connection = rusqlite::Connection::open_in_memory().expect("memory");
         super::super::schema::migrate(&mut connection).expect("the schema is valid");
         for condition in [&[COLLAPSIBLE][..], &EXPENDABLE].concat() {
-            let plan = format!("EXPLAIN QUERY PLAN SELECT sequence FROM event WHERE {condition}");
+            let plan = format!("EXPLAIN QUERY PLAN {}", to_delete(condition));
             let mut plan = connection.prepare(&plan).expect("valid SQL");
-            let steps = plan.query_map([], |row| row.get(3)).expect("a plan");
+            let steps = plan.query_map([0], |row| row.get(3)).expect("a plan");
             let steps: Vec<String> = steps.map(|step| step.expect("text")).collect();
             let looked_up = steps
                 .iter()

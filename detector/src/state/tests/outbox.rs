@@ -1,5 +1,7 @@
 //! Order, cursors, bounds and dead letters.
 
+use std::collections::VecDeque;
+
 use super::*;
 
 #[tokio::test]
@@ -160,6 +162,59 @@ async fn updates_collapse_before_anything_is_lost_and_what_is_lost_is_declared()
         "produced = delivered + collapsed + declared"
     );
     assert_eq!(left.last(), Some(&sequence));
+}
+
+/// Of each class some, and of incidents those that are told of once and those that go on.
+const CROWD: [Class; 7] = [
+    Class::Incident,
+    Class::Finding,
+    Class::Agent,
+    Class::Incident,
+    Class::Incident,
+    Class::Finding,
+    Class::Incident,
+];
+
+#[tokio::test]
+async fn a_sink_that_keeps_up_loses_nothing_by_one_that_is_away() {
+    let small = config::State {
+        outbox_max_bytes: 1 << 20,
+        ..config()
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut bench = Bench::with(folder, &["away", "slow", "live"], NOW, &small);
+    let (mut slow, mut live) = (bench.handle.feed("slow"), bench.handle.feed("live"));
+    let mut waiting = VecDeque::new();
+    // The outbox overflows some fifty times, with an event of each class.
+    for (turn, class) in CROWD.into_iter().cycle().take(700).enumerate() {
+        let subject = match class {
+            Class::Incident if turn % 3 == 0 => format!("goes on {}", turn / 90),
+            Class::Incident => format!("once {turn}"),
+            _ => String::new(),
+        };
+        let number = bench.record_with(class, &subject, 10_000);
+        assert_eq!(next(&mut live, 9).await, [number], "{class:?}");
+        live.settle(1, Settled::Delivered).await;
+        waiting.push_back((number, subject));
+        // 400 KB behind, less than half: of an incident that goes on it may get the last state alone.
+        while waiting.len() > 40 {
+            let got = next(&mut slow, 1).await[0];
+            slow.settle(1, Settled::Delivered).await;
+            while let Some((number, subject)) = waiting.pop_front()
+                && number != got
+            {
+                let is_later = |(_, later): &(u64, String)| *later == subject;
+                assert!(!subject.is_empty() && waiting.iter().any(is_later), "{number} is lost");
+            }
+        }
+    }
+    let health = bench.handle.health();
+    assert!(
+        health.collapsed > 0 && health.depth < 105,
+        "the bound is kept: {health:?}"
+    );
+    let gap = bench.told(|told| matches!(told, Told::Gap(_))).await;
+    assert!(matches!(gap, Told::Gap(gap) if gap.events > 0), "{gap:?}");
 }
 
 #[tokio::test]
