@@ -204,7 +204,10 @@ async fn a_sink_that_keeps_up_loses_nothing_by_one_that_is_away() {
                 && number != got
             {
                 let is_later = |(_, later): &(u64, String)| *later == subject;
-                assert!(!subject.is_empty() && waiting.iter().any(is_later), "{number} is lost");
+                assert!(
+                    !subject.is_empty() && waiting.iter().any(is_later),
+                    "{number} is lost"
+                );
             }
         }
     }
