@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use super::{
     cpu::Totals,
     interpreter,
-    process::{Process, Table},
+    process::Process,
     sequential::{Identity, Model},
+    table::Table,
     usage::{Scope, Usage, Used},
     window::{Mean, share},
     world::World,

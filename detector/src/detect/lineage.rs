@@ -11,7 +11,8 @@
 use super::{
     excuse::{self, Excuse},
     interpreter, path,
-    process::{Process, Table},
+    process::Process,
+    table::Table,
 };
 use crate::input::{Exec, ProcessKey};
 

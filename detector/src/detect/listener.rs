@@ -15,8 +15,8 @@ use detector_common::event::{Connection, connection::ListenKey};
 
 use super::{
     hash::{Map, Set},
-    process::Table,
     size::Size,
+    table::Table,
     window::{Pass, share},
 };
 use crate::input::{Accepts, Listener, ProcessKey};

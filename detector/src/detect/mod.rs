@@ -30,6 +30,7 @@ mod script;
 pub mod sequential;
 pub mod size;
 pub mod stratum;
+pub mod table;
 pub mod tls;
 pub mod usage;
 pub mod watch;

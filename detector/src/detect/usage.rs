@@ -10,8 +10,9 @@
 use super::{
     cpu::Totals,
     hash::Map,
-    process::{Process, Table},
+    process::Process,
     size::Size,
+    table::Table,
     window::{Pass, Windows, share},
 };
 use crate::input::ProcessKey;

@@ -16,9 +16,9 @@ use lru::LruCache;
 
 use super::{
     hash::{Fixed, Map, cache},
-    process::Table,
     size::Size,
     stratum::{Listening, Protocol},
+    table::Table,
 };
 use crate::{
     input::{Flow, Payload, ProcessKey},

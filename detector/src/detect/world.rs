@@ -13,9 +13,10 @@ use super::{
     interpreter, lineage,
     listener::{Listeners, Served},
     path::{self, PathClass},
-    process::{ParentFrom, Process, Table},
+    process::{ParentFrom, Process},
     script::Scripts,
     size::Size,
+    table::Table,
 };
 use crate::{
     incident::{Ancestor, Subject},

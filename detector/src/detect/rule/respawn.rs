@@ -21,8 +21,9 @@
 use crate::{
     detect::{
         hash::{Fixed, cache},
-        process::{Process, Table},
+        process::Process,
         size::Size,
+        table::Table,
         world::World,
     },
     incident::{RespawnEvidence, Restarter, Severity},

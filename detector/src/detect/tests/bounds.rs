@@ -6,8 +6,9 @@ use crate::{
     detect::{
         Config,
         cpu::Totals,
-        process::{ParentFrom, Table},
+        process::ParentFrom,
         script::Scripts,
+        table::Table,
         testing::{Bench, SECOND, exec, facts, file_id, header, key, process, thread_end},
         window::{Pass, Windows},
     },

@@ -4,7 +4,8 @@ use crate::{
     detect::{
         Config, Engine, Seed,
         lineage::web_ancestor,
-        process::{ParentFrom, Table},
+        process::ParentFrom,
+        table::Table,
         testing::{Bench, SECOND, exec, key},
     },
     input::{Input, Observed, ProcessKey, Scan},

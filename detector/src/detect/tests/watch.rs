@@ -2,7 +2,7 @@
 
 use crate::{
     detect::{
-        process::Table,
+        table::Table,
         testing::{Bench, SECOND, asked, key},
         watch::{Cause, Open, Watches},
     },
