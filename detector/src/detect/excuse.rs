@@ -80,19 +80,25 @@ const OTHERS_WRITE: u32 = 0o022;
 
 /// The strongest excuse of an image.
 pub fn find(image: &Image<'_>) -> Option<Excuse> {
-    let above = |is: &dyn Fn(&Process, &Exec) -> bool| {
-        let table = &image.world.table;
-        std::iter::once(image.process)
-            .chain(table.ancestors(image.process.key))
-            .any(|process| {
-                process
-                    .image
-                    .as_deref()
-                    .is_some_and(|exec| is(process, exec))
-            })
-    };
-    if above(&|process, _| process.roles.package_manager) {
-        return Some(Excuse::PackageManager);
+    let (own, world) = (image.process, image.world);
+    let (mut is_managed, mut is_built) = (false, false);
+    for process in std::iter::once(own).chain(world.table.ancestors(own.key)) {
+        if process.roles.package_manager {
+            return Some(Excuse::PackageManager);
+        }
+        let proven = || {
+            let exec = process.image.as_deref();
+            exec.filter(|exec| is_proven(world, process, exec))
+        };
+        match process.roles.may_excuse {
+            Some(Excuse::ConfigurationManagement) if !is_managed => {
+                is_managed = proven().is_some_and(|exec| exec.uid == 0);
+            }
+            Some(Excuse::Build) if !is_built && process.key != own.key => {
+                is_built = proven().is_some();
+            }
+            _ => {}
+        }
     }
     let packaged = image.views().all(View::is_packaged);
     if !packaged && image.views().all(is_administrators) {
@@ -101,19 +107,10 @@ pub fn find(image: &Image<'_>) -> Option<Excuse> {
     if image.web_service.is_some() {
         return None;
     }
-    let proven = |process: &Process, exec: &Exec, excuse| {
-        process.roles.may_excuse == Some(excuse) && is_proven(image.world, process, exec)
-    };
-    if above(&|process, exec| {
-        exec.uid == 0 && proven(process, exec, Excuse::ConfigurationManagement)
-    }) {
+    if is_managed {
         return Some(Excuse::ConfigurationManagement);
     }
-    let build = !image.by_service_account()
-        && above(&|process, exec| {
-            process.key != image.process.key && proven(process, exec, Excuse::Build)
-        });
-    build.then_some(Excuse::Build)
+    (is_built && !image.by_service_account()).then_some(Excuse::Build)
 }
 
 /// Whether the file lies where only root installs, and only root could have written it. Packaged and
