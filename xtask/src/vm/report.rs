@@ -115,6 +115,13 @@ impl Outcome {
 
 /// Kernel by probe, and the tests, in Markdown that is readable on a terminal.
 pub fn table(outcomes: &[Outcome]) -> String {
+    let lines = failures(outcomes);
+    let lines = lines.iter().map(|line| format!("{line}\n"));
+    laid_out(&rows(outcomes)) + &lines.collect::<String>()
+}
+
+/// The head of the table and a row for each kernel.
+fn rows(outcomes: &[Outcome]) -> Vec<Vec<String>> {
     let probes = outcomes.iter().map(|outcome| &outcome.probes);
     let longest = probes.max_by_key(|probes| probes.len());
     let names: Vec<&str> = longest
@@ -137,7 +144,16 @@ pub fn table(outcomes: &[Outcome]) -> String {
             &outcome.tests(),
         ));
     }
-    let widths: Vec<usize> = (0..names.len() + 2)
+    rows
+}
+
+fn row<'a>(cells: impl Iterator<Item = &'a str>, last: &'a str) -> Vec<String> {
+    cells.chain([last]).map(str::to_owned).collect()
+}
+
+fn laid_out(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns)
         .map(|at| {
             rows.iter()
                 .map(|row| row[at].chars().count())
@@ -157,36 +173,78 @@ pub fn table(outcomes: &[Outcome]) -> String {
             let _ = writeln!(text, "| {} |", rules.join(" | "));
         }
     }
-    for outcome in outcomes {
-        for name in &outcome.failed {
-            let _ = writeln!(text, "{}: failed: {name}", outcome.release);
-        }
-    }
     text
 }
 
-fn row<'a>(cells: impl Iterator<Item = &'a str>, last: &'a str) -> Vec<String> {
-    cells.chain([last]).map(str::to_owned).collect()
+fn failures(outcomes: &[Outcome]) -> Vec<String> {
+    let failed = |outcome: &Outcome| -> Vec<String> {
+        let names = outcome.failed.iter();
+        names
+            .map(|name| format!("{}: failed: {name}", outcome.release))
+            .collect()
+    };
+    outcomes.iter().flat_map(failed).collect()
+}
+
+fn losses(outcomes: &[Outcome]) -> Vec<String> {
+    let lost = |outcome: &Outcome| -> Vec<String> {
+        let lost = outcome.lost.iter();
+        // The RAM disk has none.
+        let lost = lost.filter(|lost| !lost.contains("package database"));
+        lost.map(|lost| format!("- {}: {lost}", outcome.release))
+            .collect()
+    };
+    outcomes.iter().flat_map(lost).collect()
+}
+
+/// What an earlier run wrote about processors that this one has no outcome of: rows of the table, and lines below it.
+fn of_others(before: &str, outcomes: &[Outcome]) -> (Vec<Vec<String>>, Vec<String>) {
+    let processor = |release: &str| release.rsplit_once("-cloud-").map(|(_, it)| it.to_owned());
+    let own: Vec<_> = outcomes.iter().map(|it| processor(&it.release)).collect();
+    let is_others = |release: &str| {
+        let processor = processor(release);
+        processor.is_some() && !own.contains(&processor)
+    };
+    let (table, _) = before.split_once("\n## ").unwrap_or((before, ""));
+    let (mut rows, mut lines) = (Vec::new(), Vec::new());
+    for line in table.lines() {
+        if let Some(cells) = line.strip_prefix("| ") {
+            let cells = cells.trim_end_matches('|').split('|');
+            let cells: Vec<String> = cells.map(|cell| cell.trim().to_owned()).collect();
+            rows.extend(is_others(&cells[0]).then_some(cells));
+        } else if let Some((release, _)) = line.trim_start_matches("- ").split_once(':')
+            && is_others(release)
+        {
+            lines.push(line.to_owned());
+        }
+    }
+    (rows, lines)
 }
 
 const HEAD: &str = include_str!("head.md");
 const TAIL: &str = include_str!("tail.md");
 
-/// Writes `kernel-support.md` into `folder`.
+/// Writes `kernel-support.md` into `folder`. What stands there about processors that were not tried now stays.
 pub fn write(folder: &Path, outcomes: &[Outcome]) -> Result<()> {
-    let mut text = format!("{HEAD}\n{}\n", table(outcomes));
-    for outcome in outcomes {
-        for lost in outcome
-            .lost
-            .iter()
-            .filter(|lost| !lost.contains("package database"))
-        {
-            let _ = writeln!(text, "- {}: {lost}", outcome.release);
-        }
-    }
-    text.push_str(TAIL);
     let path = folder.join("kernel-support.md");
-    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    let before = fs::read_to_string(&path).unwrap_or_default();
+    fs::write(&path, page(&before, outcomes)).with_context(|| format!("writing {}", path.display()))
+}
+
+fn page(before: &str, outcomes: &[Outcome]) -> String {
+    let mut rows = rows(outcomes);
+    let (others, lines) = of_others(before, outcomes);
+    // Of the same probes only.
+    let columns = rows[0].len();
+    rows.extend(others.into_iter().filter(|row| row.len() == columns));
+    rows[1..].sort_by_key(|row| row[0].ends_with("-arm64"));
+    let mut lines = [failures(outcomes), losses(outcomes), lines].concat();
+    lines.sort_by_key(|line| (line.starts_with("- "), line.contains("-arm64: ")));
+    let mut text = format!("{HEAD}\n{}\n", laid_out(&rows));
+    for line in lines {
+        let _ = writeln!(text, "{line}");
+    }
+    text + TAIL
 }
 
 #[cfg(test)]
@@ -232,6 +290,25 @@ mod tests {
              | 5.10.0-32-cloud-amd64 | refused | attached | ready   | 1 passed, 1 failed |\n\
              5.10.0-32-cloud-amd64: failed: cases::b\n"
         );
+    }
+
+    #[test]
+    fn a_page_keeps_what_was_seen_on_other_processors() {
+        let page_of = |before: &str, release: &str| {
+            let said = SAID.replace("5.10.0-32-cloud-amd64", release);
+            page(before, &[read(&KERNELS[0], &said).expect("it booted")])
+        };
+        let arm = page_of("", "7.2-cloud-arm64");
+        let amd = page_of("", "5.10-cloud-amd64");
+        let both = page_of(&arm, "5.10-cloud-amd64");
+        assert_eq!(both, page_of(&amd, "7.2-cloud-arm64"), "in either order");
+        assert_eq!(both, page_of(&both, "5.10-cloud-amd64"), "and again");
+        for release in ["5.10-cloud-amd64", "7.2-cloud-arm64"] {
+            // The row, the test that failed, and what is lost.
+            assert_eq!(both.matches(release).count(), 3, "{both}");
+        }
+        let newer = page_of(&both, "5.10.9-cloud-amd64");
+        assert!(!newer.contains("5.10-cloud-amd64"), "{newer}");
     }
 
     #[test]
