@@ -81,7 +81,7 @@ pub struct Args {
     /// Each probe once instead of all kernel tests
     #[arg(long)]
     few: bool,
-    /// Also write the table into DIRECTORY/kernel-support.md; rows of other machines there stay
+    /// Also write the table into DIRECTORY/kernel-support.md; rows of other kernels there stay
     #[arg(long, value_name = "DIRECTORY")]
     write: Option<PathBuf>,
 }

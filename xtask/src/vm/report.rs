@@ -1,6 +1,6 @@
 //! What the machine said, as a table and as `kernel-support.md`.
 
-use super::kernel::Kernel;
+use super::kernel::{KERNELS, Kernel};
 use anyhow::{Context as _, Result};
 use std::fmt::Write as _;
 use std::fs;
@@ -197,13 +197,23 @@ fn losses(outcomes: &[Outcome]) -> Vec<String> {
     outcomes.iter().flat_map(lost).collect()
 }
 
-/// What an earlier run wrote about processors that this one has no outcome of: rows of the table, and lines below it.
+/// Which machine and which of the kernels a release such as `5.10.0-32-cloud-amd64` is.
+fn place(release: &str) -> Option<(&str, usize)> {
+    let (_, machine) = release.rsplit_once("-cloud-")?;
+    // `7.x` is any that begins with 7.
+    let is_of = |kernel: &Kernel| match kernel.name.strip_suffix('x') {
+        Some(major) => release.starts_with(major),
+        None => release.starts_with(&format!("{}.", kernel.name)),
+    };
+    Some((machine, KERNELS.iter().position(is_of)?))
+}
+
+/// What an earlier run wrote about kernels that this one has no outcome of: rows of the table, and lines below it.
 fn of_others(before: &str, outcomes: &[Outcome]) -> (Vec<Vec<String>>, Vec<String>) {
-    let processor = |release: &str| release.rsplit_once("-cloud-").map(|(_, it)| it.to_owned());
-    let own: Vec<_> = outcomes.iter().map(|it| processor(&it.release)).collect();
+    let own: Vec<_> = outcomes.iter().map(|it| place(&it.release)).collect();
     let is_others = |release: &str| {
-        let processor = processor(release);
-        processor.is_some() && !own.contains(&processor)
+        let place = place(release);
+        place.is_some() && !own.contains(&place)
     };
     let (table, _) = before.split_once("\n## ").unwrap_or((before, ""));
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
@@ -224,7 +234,7 @@ fn of_others(before: &str, outcomes: &[Outcome]) -> (Vec<Vec<String>>, Vec<Strin
 const HEAD: &str = include_str!("head.md");
 const TAIL: &str = include_str!("tail.md");
 
-/// Writes `kernel-support.md` into `folder`. What stands there about processors that were not tried now stays.
+/// Writes `kernel-support.md` into `folder`. What stands there about kernels that were not tried now stays.
 pub fn write(folder: &Path, outcomes: &[Outcome]) -> Result<()> {
     let path = folder.join("kernel-support.md");
     let before = fs::read_to_string(&path).unwrap_or_default();
@@ -237,9 +247,17 @@ fn page(before: &str, outcomes: &[Outcome]) -> String {
     // Of the same probes only.
     let columns = rows[0].len();
     rows.extend(others.into_iter().filter(|row| row.len() == columns));
-    rows[1..].sort_by_key(|row| row[0].ends_with("-arm64"));
+    rows[1..].sort_by(|one, other| place(&one[0]).cmp(&place(&other[0])));
     let mut lines = [failures(outcomes), losses(outcomes), lines].concat();
-    lines.sort_by_key(|line| (line.starts_with("- "), line.contains("-arm64: ")));
+    let order = |line: &String| {
+        let release = line.trim_start_matches("- ").split(':').next();
+        let place = release.and_then(place);
+        (
+            line.starts_with("- "),
+            place.map(|(machine, kernel)| (machine.to_owned(), kernel)),
+        )
+    };
+    lines.sort_by_cached_key(order);
     let mut text = format!("{HEAD}\n{}\n", laid_out(&rows));
     for line in lines {
         let _ = writeln!(text, "{line}");
@@ -249,7 +267,6 @@ fn page(before: &str, outcomes: &[Outcome]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kernel::KERNELS;
     use super::*;
 
     const SAID: &str = "SeaBIOS\r\n\u{1b}[2J@@ kernel 5.10.0-32-cloud-amd64\r\n@@ check\r\n\
@@ -293,22 +310,31 @@ mod tests {
     }
 
     #[test]
-    fn a_page_keeps_what_was_seen_on_other_processors() {
+    fn a_page_keeps_what_was_seen_of_other_kernels() {
         let page_of = |before: &str, release: &str| {
             let said = SAID.replace("5.10.0-32-cloud-amd64", release);
             page(before, &[read(&KERNELS[0], &said).expect("it booted")])
         };
-        let arm = page_of("", "7.2-cloud-arm64");
-        let amd = page_of("", "5.10-cloud-amd64");
-        let both = page_of(&arm, "5.10-cloud-amd64");
-        assert_eq!(both, page_of(&amd, "7.2-cloud-arm64"), "in either order");
-        assert_eq!(both, page_of(&both, "5.10-cloud-amd64"), "and again");
-        for release in ["5.10-cloud-amd64", "7.2-cloud-arm64"] {
+        let releases = [
+            "6.1.0-50-cloud-amd64",
+            "6.12.1-cloud-amd64",
+            "7.2-cloud-arm64",
+        ];
+        let one_by_one = |order: [usize; 3]| {
+            order
+                .into_iter()
+                .fold(String::new(), |before, at| page_of(&before, releases[at]))
+        };
+        let all = one_by_one([0, 1, 2]);
+        assert_eq!(all, one_by_one([2, 1, 0]), "in any order");
+        assert_eq!(all, page_of(&all, releases[1]), "and again");
+        for release in releases {
             // The row, the test that failed, and what is lost.
-            assert_eq!(both.matches(release).count(), 3, "{both}");
+            assert_eq!(all.matches(release).count(), 3, "{all}");
         }
-        let newer = page_of(&both, "5.10.9-cloud-amd64");
-        assert!(!newer.contains("5.10-cloud-amd64"), "{newer}");
+        let newer = page_of(&all, "6.1.0-51-cloud-amd64");
+        assert!(!newer.contains("6.1.0-50"), "{newer}");
+        assert!(newer.contains("6.12.1-cloud-amd64"), "{newer}");
     }
 
     #[test]
