@@ -1,9 +1,14 @@
 //! Records counted by kind: what was produced must be what was seen and what is declared lost.
 
-use detector::{input::Loss, source::decode::Record};
+use std::time::Instant;
+
+use detector::{
+    input::Loss,
+    source::{decode::Record, scan::Clock},
+};
 use detector_common::counter::Counter;
 
-use crate::watch::Watch;
+use crate::{program::soon, watch::Watch};
 
 /// What a watch saw of each kind between two moments, and what it says it lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +93,7 @@ pub fn count_of(losses: &[Loss], class: &str) -> u64 {
 }
 
 /// What a watch saw of each kind from `after` until `before`, ns since boot.
-pub fn tally(watch: &Watch, after: u64, before: u64) -> Tally {
+fn tally(watch: &Watch, after: u64, before: u64) -> Tally {
     let mut tally = Tally {
         exec: 0,
         fork: 0,
@@ -109,4 +114,56 @@ pub fn tally(watch: &Watch, after: u64, before: u64) -> Tally {
         *count += u64::from((after..before).contains(&record.at_ns()));
     }
     tally
+}
+
+/// Two watches at one moment.
+pub struct Cut {
+    /// What the first one saw.
+    pub seen: Tally,
+    /// What it says that it lost.
+    pub lost: Tally,
+    /// What the second one saw, whose rings were large enough.
+    pub produced: Tally,
+}
+
+impl Cut {
+    /// What was seen and what was lost is what was produced, to the record.
+    pub fn is_whole(&self) -> bool {
+        (self.seen + self.lost).ends_together() == self.produced.ends_together()
+    }
+
+    /// Fails unless it is.
+    pub fn assert_whole(&self) {
+        assert_eq!(
+            (self.seen + self.lost).ends_together(),
+            self.produced.ends_together()
+        );
+    }
+}
+
+/// What two watches say of the time since `after`, when the first had lost `lost_before`. Threads are freed some
+/// milliseconds after they end, on a slow machine long after: one that is freed between a look at the one watch and the
+/// other makes the cut a bad one, and another is made.
+pub fn cut(
+    small: &mut Watch,
+    large: &mut Watch,
+    counters: Counters,
+    lost_before: Tally,
+    after: u64,
+) -> Cut {
+    let deadline = soon();
+    loop {
+        let before = Clock::now().boot_ns;
+        let lost = losses(small, counters) - lost_before;
+        small.drain();
+        large.drain();
+        let cut = Cut {
+            seen: tally(small, after, before),
+            lost,
+            produced: tally(large, after, before),
+        };
+        if cut.is_whole() || Instant::now() > deadline {
+            return cut;
+        }
+    }
 }

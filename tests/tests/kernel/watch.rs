@@ -272,6 +272,15 @@ impl Watch {
     }
 }
 
+/// Fails unless as many were seen as there were, but for those of which the kernel says that it did not run the probe: it
+/// runs none inside itself, so what happens in an interrupt of the program's own run is missed, and counted as that.
+pub fn assert_all_seen(seen: u64, made: u64, missed: u64) {
+    assert!(
+        seen <= made && seen + missed >= made,
+        "{seen} of {made} seen, {missed} missed"
+    );
+}
+
 /// Waits for the rings, and is told only when the kernel side wakes it.
 pub struct Sleeper(OwnedFd);
 

@@ -16,7 +16,7 @@ use detector_common::{counter::Counter, event::connection::change};
 use super::cpu::THREADS_OF_AN_ACTOR;
 use crate::{
     actor::Actor,
-    tally::{DROPPED, losses, tally},
+    tally::{DROPPED, cut, losses},
     watch::{DEFAULT_SIZES, Turn, Watch, connections, execs, watch},
 };
 
@@ -76,13 +76,9 @@ fn a_full_ring_counts_every_lost_record_by_kind() {
     last.finish();
     large.bills(pid, THREADS_OF_AN_ACTOR + 1);
 
-    let before = now();
-    let lost = losses(&small, DROPPED) - lost_before;
-    small.drain();
-    large.drain();
-    let seen = tally(&small, after, before);
-    let produced = tally(&large, after, before);
-    assert_eq!((seen + lost).ends_together(), produced.ends_together());
+    let cut = cut(&mut small, &mut large, DROPPED, lost_before, after);
+    cut.assert_whole();
+    let lost = cut.lost;
     assert!(lost.exec >= 290 && lost.connection >= 150, "{lost:?}");
 }
 
