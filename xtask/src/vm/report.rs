@@ -258,7 +258,10 @@ fn page(before: &str, outcomes: &[Outcome]) -> String {
         )
     };
     lines.sort_by_cached_key(order);
-    let mut text = format!("{HEAD}\n{}\n", laid_out(&rows));
+    let mut text = format!("{HEAD}\n{}", laid_out(&rows));
+    if !lines.is_empty() {
+        text.push('\n');
+    }
     for line in lines {
         let _ = writeln!(text, "{line}");
     }
