@@ -86,16 +86,15 @@ pub fn find(image: &Image<'_>) -> Option<Excuse> {
         if process.roles.package_manager {
             return Some(Excuse::PackageManager);
         }
-        let proven = || {
-            let exec = process.image.as_deref();
-            exec.filter(|exec| is_proven(world, process, exec))
+        let Some(exec) = process.image.as_deref() else {
+            continue;
         };
         match process.roles.may_excuse {
-            Some(Excuse::ConfigurationManagement) if !is_managed => {
-                is_managed = proven().is_some_and(|exec| exec.uid == 0);
+            Some(Excuse::ConfigurationManagement) if exec.uid == 0 => {
+                is_managed = is_managed || is_proven(world, process, exec);
             }
-            Some(Excuse::Build) if !is_built && process.key != own.key => {
-                is_built = proven().is_some();
+            Some(Excuse::Build) if process.key != own.key => {
+                is_built = is_built || is_proven(world, process, exec);
             }
             _ => {}
         }
