@@ -208,6 +208,12 @@ fn place(release: &str) -> Option<(&str, usize)> {
     Some((machine, KERNELS.iter().position(is_of)?))
 }
 
+/// What a line below the table is about.
+fn release_of(line: &str) -> &str {
+    let line = line.trim_start_matches("- ");
+    line.split_once(':').map_or("", |(release, _)| release)
+}
+
 /// What an earlier run wrote about kernels that this one has no outcome of: rows of the table, and lines below it.
 fn of_others(before: &str, outcomes: &[Outcome]) -> (Vec<Vec<String>>, Vec<String>) {
     let own: Vec<_> = outcomes.iter().map(|it| place(&it.release)).collect();
@@ -222,9 +228,7 @@ fn of_others(before: &str, outcomes: &[Outcome]) -> (Vec<Vec<String>>, Vec<Strin
             let cells = cells.trim_end_matches('|').split('|');
             let cells: Vec<String> = cells.map(|cell| cell.trim().to_owned()).collect();
             rows.extend(is_others(&cells[0]).then_some(cells));
-        } else if let Some((release, _)) = line.trim_start_matches("- ").split_once(':')
-            && is_others(release)
-        {
+        } else if is_others(release_of(line)) {
             lines.push(line.to_owned());
         }
     }
@@ -250,8 +254,7 @@ fn page(before: &str, outcomes: &[Outcome]) -> String {
     rows[1..].sort_by(|one, other| place(&one[0]).cmp(&place(&other[0])));
     let mut lines = [failures(outcomes), losses(outcomes), lines].concat();
     let order = |line: &String| {
-        let release = line.trim_start_matches("- ").split(':').next();
-        let place = release.and_then(place);
+        let place = place(release_of(line));
         (
             line.starts_with("- "),
             place.map(|(machine, kernel)| (machine.to_owned(), kernel)),
