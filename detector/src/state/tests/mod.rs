@@ -44,6 +44,16 @@ impl Bench {
         )
     }
 
+    /// With an outbox of 1 MiB, the smallest there is.
+    fn small(sinks: &[&str]) -> Bench {
+        let small = config::State {
+            outbox_max_bytes: 1 << 20,
+            ..config()
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Bench::with(folder, sinks, NOW, &small)
+    }
+
     fn with(folder: TempDir, sinks: &[&str], now: i64, config: &config::State) -> Bench {
         let sinks: Vec<String> = sinks.iter().map(|name| (*name).to_owned()).collect();
         let shown: Arc<Mutex<Vec<Bytes>>> = Arc::default();

@@ -96,12 +96,7 @@ async fn a_refused_event_is_a_dead_letter_that_can_be_sent_again() {
 
 #[tokio::test]
 async fn updates_collapse_before_anything_is_lost_and_what_is_lost_is_declared() {
-    let small = config::State {
-        outbox_max_bytes: 1 << 20,
-        ..config()
-    };
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut bench = Bench::with(folder, &["away"], NOW, &small);
+    let mut bench = Bench::small(&["away"]);
     let opened = bench.record_with(Class::Incident, "a", 1_000);
     // 1.5 MB of updates of one incident: no gap.
     for _ in 0..150 {
@@ -177,12 +172,7 @@ const CROWD: [Class; 7] = [
 
 #[tokio::test]
 async fn a_sink_that_keeps_up_loses_nothing_by_one_that_is_away() {
-    let small = config::State {
-        outbox_max_bytes: 1 << 20,
-        ..config()
-    };
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut bench = Bench::with(folder, &["away", "slow", "live"], NOW, &small);
+    let mut bench = Bench::small(&["away", "slow", "live"]);
     let (mut slow, mut live) = (bench.handle.feed("slow"), bench.handle.feed("live"));
     let mut waiting = VecDeque::new();
     // The outbox overflows some fifty times, with an event of each class.

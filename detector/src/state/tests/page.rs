@@ -132,12 +132,7 @@ async fn a_refused_page_is_a_dead_letter_and_does_not_come_again() {
 
 #[tokio::test]
 async fn where_a_page_collapses_what_is_left_of_its_incident_goes_first() {
-    let small = config::State {
-        outbox_max_bytes: 1 << 20,
-        ..config()
-    };
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut bench = Bench::with(folder, &["away"], NOW, &small);
+    let mut bench = Bench::small(&["away"]);
     let quiet = bench.state("q", "warning", "open", 10_000);
     let opened = bench.state("a", "warning", "open", 10_000);
     bench.state("a", "critical", "open", 10_000);

@@ -93,6 +93,12 @@ impl Told {
         }
     }
 
+    /// Fails unless the process accepted that many, but for those that the kernel says the probe missed.
+    fn assert_accepted(&self, watch: &mut Watch, pid: u32, made: u64) {
+        let seen = self.accepted(pid).expect("it listens");
+        assert_all_seen(seen, made, watch.missed_runs().unwrap_or(0));
+    }
+
     fn accepted(&self, pid: u32) -> Option<u64> {
         let process = self
             .engine
@@ -117,10 +123,8 @@ fn accepts_are_counted_exactly_for_listeners_older_and_younger_than_the_probes()
         listening.visit(*count);
     }
     told.catch_up(&mut watch);
-    let missed = watch.missed_runs().unwrap_or(0);
     for (listening, count) in old {
-        let found = told.accepted(listening.actor.pid()).expect("it listens");
-        assert_all_seen(found, count.into(), missed);
+        told.assert_accepted(&mut watch, listening.actor.pid(), count.into());
         assert!(listening.actor.finish().success());
     }
 }
@@ -142,16 +146,13 @@ fn a_shared_port_is_counted_exactly_and_passes_on_when_the_first_listener_ends()
     told.catch_up(&mut watch);
     told.catch_up_to(&mut watch, first.actor.pid(), 40);
     // The kernel spreads them over both sockets; the first answers for the port.
-    let found = told.accepted(first.actor.pid()).expect("it listens");
-    let missed = watch.missed_runs().unwrap_or(0);
-    assert_all_seen(found, 40, missed);
+    told.assert_accepted(&mut watch, first.actor.pid(), 40);
     assert_eq!(told.accepted(second.actor.pid()), Some(0));
     drop(first.actor);
     visit(5);
     told.catch_up(&mut watch);
     told.catch_up_to(&mut watch, second.actor.pid(), 5);
-    let found = told.accepted(second.actor.pid()).expect("it listens");
-    assert_all_seen(found, 5, watch.missed_runs().unwrap_or(0));
+    told.assert_accepted(&mut watch, second.actor.pid(), 5);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A cgroup that floods a ring is kept to its share, the records of others get through, and what was kept out is
 //! counted to the record and told with its name.
 
-use std::{process::Command, time::Instant};
+use std::process::Command;
 
 use detector::{
     input::Loss,
@@ -14,7 +14,6 @@ use tests::cgroup::Cgroup;
 use super::cpu::THREADS_OF_AN_ACTOR;
 use crate::{
     actor::{Actor, PROGRAM},
-    program::soon,
     tally::{Cut, DROPPED, Tally, count_of, cut, losses},
     watch::{DEFAULT_SIZES, Turn, Watch, connections, execs, skip, watch},
 };
@@ -48,7 +47,6 @@ fn actor(inside: &Cgroup, arguments: &[&str]) -> Actor {
 /// Gives what both watches counted between the same two moments, what was kept out, and what is told of the flooder.
 struct Flooded {
     cut: Cut,
-    kept_out: Tally,
     honest_pid: u32,
     small: Watch,
     flooder: Cgroup,
@@ -76,14 +74,11 @@ fn flood(mut small: Watch, mut large: Watch, with: &[&str], honest_act: &[&str])
     last.finish();
     large.bills(pid, THREADS_OF_AN_ACTOR + 1);
     // The end of a connection comes in an interrupt, which may be late.
-    let deadline = soon();
-    let goes_on = |large: &Watch| {
-        let last = connections(&large.records, honest_pid).pop();
-        last.is_some_and(|last| last.change != change::CLOSED)
-    };
-    while goes_on(&large) && Instant::now() < deadline {
-        large.drain();
-    }
+    large.until("the end of the honest connection, if any", |records| {
+        let last = connections(records, honest_pid).pop();
+        last.is_none_or(|last| last.change == change::CLOSED)
+            .then_some(())
+    });
     let cut = cut(&mut small, &mut large, KEPT_OUT, lost_before, after);
     small.pass();
     let nothing = Tally::default();
@@ -91,7 +86,6 @@ fn flood(mut small: Watch, mut large: Watch, with: &[&str], honest_act: &[&str])
     let both = losses(&large, DROPPED) + losses(&large, KEPT_OUT);
     assert_eq!(both, nothing, "the independent source is whole");
     Flooded {
-        kept_out: cut.lost,
         cut,
         honest_pid,
         small,
@@ -133,13 +127,13 @@ fn a_cgroup_that_floods_with_execs_cannot_push_out_those_of_another() {
     );
     // To the record, whoever made it: an entire machine's worth of two moments.
     flooded.cut.assert_whole();
-    assert!(flooded.kept_out.exec > 1_000, "{:?}", flooded.kept_out);
+    assert!(flooded.cut.lost.exec > 1_000, "{:?}", flooded.cut.lost);
     assert_eq!(
         (flooded.honest_execs(), flooded.told(&flooded.honest)),
         (40, None)
     );
     let told = flooded.told(&flooded.flooder);
-    assert_eq!(of(told, "exec_throttled"), flooded.kept_out.exec);
+    assert_eq!(of(told, "exec_throttled"), flooded.cut.lost.exec);
     let throttled = &flooded.small.scan.throttled[0];
     assert_eq!(throttled.cgroup_id, flooded.flooder.id(), "the worst first");
     assert!(throttled.unbilled_ns > 0, "the CPU time of ended threads");
@@ -166,7 +160,7 @@ fn a_cgroup_that_floods_with_forks_cannot_push_out_the_execs_of_another() {
         exit,
         thread_end,
         ..
-    } = flooded.kept_out;
+    } = flooded.cut.lost;
     assert!(fork > 1_000 && exit > 1_000 && thread_end > 1_000);
     assert_eq!(
         (
@@ -194,7 +188,7 @@ fn a_cgroup_that_floods_with_connections_cannot_push_out_those_of_another() {
     );
     accepting.join().expect("no panic").expect("it connects");
     flooded.cut.assert_whole();
-    assert!(flooded.kept_out.connection > 1_500);
+    assert!(flooded.cut.lost.connection > 1_500);
     let changes = connections(&flooded.small.records, flooded.honest_pid);
     let changes: Vec<u32> = changes.iter().map(|it| it.change).collect();
     assert_eq!(
@@ -209,7 +203,7 @@ fn a_cgroup_that_floods_with_connections_cannot_push_out_those_of_another() {
     let told = flooded.told(&flooded.flooder);
     assert_eq!(
         of(told, "connection_throttled"),
-        flooded.kept_out.connection
+        flooded.cut.lost.connection
     );
 }
 
